@@ -138,7 +138,7 @@ def candidates(
     facts: FactBase,
     matching: Matching,
     evidence: EvidenceAtHand,
-    unknown_limits: Callable[[list[Entitled]], set[str]],
+    unknown_limits: Callable[[Iterable[RemedySource]], set[str]],
 ) -> tuple[list[Candidate], set[str]]:
     """Every plan of the matched policies, and what their add-ons lack.
 
@@ -155,10 +155,23 @@ def candidates(
                 candidate.lacks_evidence = evidence.missing(needs)
                 takes = _takes_add_ons(candidate, each.outcome(plan_rule(plan.name)))
                 _entitle(candidate, add_ons if takes else [], facts)
-                candidate.lacks |= unknown_limits(candidate.remedies)
+                candidate.lacks |= unknown_limits(_all_sources(candidate))
                 candidate.settle()
             found.append(candidate)
     return found, add_ons_lack
+
+
+def _all_sources(candidate: Candidate) -> list[RemedySource]:
+    """The plan's own remedies, whether or not they have a worth yet, and the add-ons appended."""
+    added = (each.of for each in candidate.remedies if each.of.source != candidate.id)
+    return [*_plan_sources(candidate), *added]
+
+
+def _plan_sources(candidate: Candidate) -> list[RemedySource]:
+    plan = candidate.plan
+    return [
+        RemedySource(rule, candidate.id, candidate.policy.id, plan.floor) for rule in plan.remedies
+    ]
 
 
 def _takes_add_ons(candidate: Candidate, outcome: Outcome) -> bool:
@@ -184,9 +197,8 @@ def _candidate(
 
 def _entitle(candidate: Candidate, add_ons: list[tuple[Policy, AddOn]], facts: FactBase) -> None:
     """Work out the plan's remedies and append the add-ons that have an amount."""
-    plan, policy = candidate.plan, candidate.policy
     own = Entitlement(facts)
-    own.add(RemedySource(rule, candidate.id, policy.id, plan.floor) for rule in plan.remedies)
+    own.add(_plan_sources(candidate))
     candidate.lacks |= own.lacks
     candidate.lacks_currency = candidate.lacks_currency or own.lacks_currency
     if not (candidate.lacks or candidate.lacks_currency):

@@ -84,7 +84,8 @@ class OfferedRemedy:
     net: int | None
     """Tax inside `allowed` and the rest; None where a line concerned has no rate."""
     shares: tuple[Share, ...]
-    """How `entitled` falls on lines and shipping; empty where it concerns no line."""
+    """How allowed and pending together fall on lines and shipping; empty where no line is
+    concerned."""
     due_at: datetime | None
 
 

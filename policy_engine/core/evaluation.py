@@ -6,7 +6,7 @@ what a customer is owed; it only puts the rooms in order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from policy_engine.core.authority import Give, Obstacle, Walk, wanted
@@ -28,7 +28,7 @@ from policy_engine.core.decision import (
     OfferedPlan,
     Refusal,
 )
-from policy_engine.core.entitlement import Entitled
+from policy_engine.core.entitlement import RemedySource
 from policy_engine.core.factbase import FactBase
 from policy_engine.core.facts import UNKNOWN, Value
 from policy_engine.core.guidance import guidance
@@ -116,16 +116,16 @@ class _Evaluation:
         }
         return UsageQuestion(counters, self.request.order_id, tuple(sorted(references)))
 
-    def _unknown_limits(self, remedies: list[Entitled]) -> set[str]:
+    def _unknown_limits(self, remedies: Iterable[RemedySource]) -> set[str]:
         """What would settle the percentage limits of the caps over these remedies."""
         unknown: set[str] = set()
+        capped = [each for each in remedies if each.floor is None]
         for cap in self.pack.caps:
             if not isinstance(cap.limit, PercentLimit):
                 continue
             bounds = any(
-                each.of.floor is None
-                and cap.holds_for(role.name, each.of.rule.kind, each.of.policy)
-                for each in remedies
+                cap.holds_for(role.name, each.rule.kind, each.policy)
+                for each in capped
                 for role in self.roles
             )
             if bounds and self.facts.money_minor(cap.limit.of) is UNKNOWN:

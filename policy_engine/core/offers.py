@@ -18,7 +18,7 @@ from policy_engine.core.decision import (
 )
 from policy_engine.core.entitlement import Entitled
 from policy_engine.core.factbase import FactBase
-from policy_engine.core.money import split, tax_inside
+from policy_engine.core.money import tax_inside
 from policy_engine.core.request import Line
 
 
@@ -54,7 +54,7 @@ def offered_plan(candidate: Candidate, actor: Give, want: Give, facts: FactBase)
 
 def _offered_remedy(entitled: Entitled, mine: Part, most: Part, facts: FactBase) -> OfferedRemedy:
     rule = entitled.of.rule
-    tax = _tax(mine.minor, entitled.shares, facts)
+    tax = _tax(mine.shares, entitled.shares, facts)
     return OfferedRemedy(
         rule=rule,
         source=entitled.of.source,
@@ -67,7 +67,7 @@ def _offered_remedy(entitled: Entitled, mine: Part, most: Part, facts: FactBase)
         status=_status(entitled, mine, most),
         tax=tax,
         net=None if tax is None else mine.minor - tax,
-        shares=entitled.shares,
+        shares=most.shares,
         due_at=None if rule.within is None else facts.as_of + rule.within,
     )
 
@@ -81,19 +81,18 @@ def _status(entitled: Entitled, mine: Part, most: Part) -> RemedyStatus:
     return RemedyStatus.UNCOVERED
 
 
-def _tax(minor: int, shares: Sequence[Share], facts: FactBase) -> int | None:
-    """Tax inside `minor`, line by line; None unless every line concerned has a rate."""
-    if not shares:
+def _tax(allowed: Sequence[Share], concerned: Sequence[Share], facts: FactBase) -> int | None:
+    """Tax inside what is allowed, line by line; None unless every line concerned has a rate."""
+    if not concerned:
         return None
     lines: dict[str | None, Line] = {line.id: line for line in facts.request.lines}
-    parts = split(minor, [share.minor for share in shares])
+    rates = {share.line: lines[share.line].tax_rate for share in concerned if share.line in lines}
     total = 0
-    for share, part in zip(shares, parts, strict=True):
-        line = lines.get(share.line)
-        if line is None or not isinstance(line.tax_rate, Decimal):
-            return None
-        total += tax_inside(part, line.tax_rate)
-    return total
+    for share in allowed:
+        rate = rates.get(share.line)
+        total += tax_inside(share.minor, rate) if isinstance(rate, Decimal) else 0
+    known = all(isinstance(rates.get(share.line), Decimal) for share in concerned)
+    return total if known else None
 
 
 def ranked(

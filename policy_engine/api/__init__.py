@@ -1,0 +1,1 @@
+"""HTTP: the application factory, one module per resource, problems."""

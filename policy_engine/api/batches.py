@@ -1,0 +1,55 @@
+"""A batch: requests that are answered and recorded one by one, in order."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from policy_engine.api import reading, sending
+from policy_engine.api.inputs import BatchRequestSchema
+from policy_engine.ledger.shapes import Answer, IdempotencyKey
+from policy_engine.wire.strict_json import MAX_DEPTH, read_json
+
+_BATCH = BatchRequestSchema()
+_OUTER_DEPTH = 2
+
+
+def decide_all(body: bytes, key: IdempotencyKey | None, *, dry_run: bool) -> Answer:
+    """One answer with all of them in it.
+
+    What ends a single call without an answer (the database is away, a key is running) ends the
+    batch; sent again under its key, it goes on where it stopped.
+    """
+    try:
+        data = read_json(
+            body, max_bytes=reading.MAX_BATCH_BYTES, max_depth=MAX_DEPTH + _OUTER_DEPTH
+        )
+        requests = reading.load(_BATCH, data)["decisions"]
+    except sending.FINAL as error:
+        return sending.refused(error, None if dry_run else key)
+    digest = hashlib.sha256(body).digest()
+    answers = [
+        sending.decided(_given(each), _key_of(key, index, digest), dry_run=dry_run)
+        for index, each in enumerate(requests)
+    ]
+    results = [{"status": each.status, "body": orjson.Fragment(each.body)} for each in answers]
+    return Answer(
+        200,
+        orjson.dumps({"results": results}),
+        replayed=all(each.replayed for each in answers),
+    )
+
+
+def _given(data: Any) -> Any:
+    return lambda: data
+
+
+def _key_of(key: IdempotencyKey | None, index: int, digest: bytes) -> IdempotencyKey | None:
+    """A key of its own for each: no caller's key has a space in it. Each stands for the whole
+    batch, so that changing any request of it is using the key for another call."""
+    if key is None:
+        return None
+    return replace(key, key=f"{key.key} {index}", body=digest)

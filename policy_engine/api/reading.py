@@ -1,0 +1,127 @@
+"""What a request carries besides its meaning: media type, size, key, query."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NoReturn
+
+import marshmallow
+from flask import Request, request
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from policy_engine.api.door import principal
+from policy_engine.api.problems import ProblemError, invalid, problem_error
+from policy_engine.ledger.shapes import IdempotencyKey
+from policy_engine.wire.containers import StrictSchema
+from policy_engine.wire.fields import problems_in
+from policy_engine.wire.problems import InputProblem, InvalidInputError, pointer_to
+from policy_engine.wire.strict_json import MAX_BYTES
+
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+MAX_PACK_BYTES: Final = 4 * 1024 * 1024
+_KEY = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
+
+
+def body_bytes(max_bytes: int = MAX_BYTES) -> bytes:
+    """The body of a call that takes JSON: checked for media type, encoding and size."""
+    if request.mimetype != "application/json":
+        raise problem_error(
+            415,
+            "UNSUPPORTED_MEDIA_TYPE",
+            "send the body as `Content-Type: application/json`",
+            Accept_Post="application/json",
+        )
+    charset = request.mimetype_params.get("charset", "utf-8")
+    if charset.lower() not in ("utf-8", "utf8"):
+        raise problem_error(415, "UNSUPPORTED_MEDIA_TYPE", "send the body in UTF-8")
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise problem_error(
+            415,
+            "UNSUPPORTED_ENCODING",
+            "send the body as it is, without a content encoding",
+            Accept_Encoding="identity",
+        )
+    request.max_content_length = max_bytes
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise problem_error(
+            413, "BODY_TOO_LARGE", f"the body is larger than {max_bytes} bytes; send less at once"
+        ) from None
+
+
+def has_body() -> bool:
+    """Does the request carry a body at all?"""
+    return bool(request.content_length) or "Transfer-Encoding" in request.headers
+
+
+def load(schema: StrictSchema, data: object) -> Any:
+    """Read a body with a schema; InvalidInputError with every problem of it."""
+    try:
+        return schema.load(data)
+    except marshmallow.ValidationError as error:
+        raise InvalidInputError(problems_in(error.messages)) from None
+
+
+def key(body: bytes, *, required: bool = True) -> IdempotencyKey | None:
+    """The call as its client named it; None where it needs no name and has none."""
+    keys = request.headers.getlist("Idempotency-Key")
+    if not keys:
+        if not required:
+            return None
+        raise problem_error(
+            400,
+            "IDEMPOTENCY_KEY_MISSING",
+            "send an `Idempotency-Key`: any text of your own, the same when you try again",
+        )
+    if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
+        raise problem_error(
+            400,
+            "IDEMPOTENCY_KEY_INVALID",
+            "send one `Idempotency-Key` of 1 to 128 visible ASCII characters",
+        )
+    caller = principal()
+    return IdempotencyKey(
+        client=caller.client,
+        key=keys[0],
+        method=request.method,
+        path=request.path,
+        query=request.query_string.decode("latin-1"),
+        # Any other agent than that of a credential bound to one is part of the body.
+        agent="" if caller.person is None else f"{caller.person.id}\n{caller.person.role}",
+        body=body,
+    )
+
+
+def accepts(media_type: str) -> None:
+    """406 when the caller says that it can't read what the call answers with."""
+    if "Accept" in request.headers and not request.accept_mimetypes.best_match([media_type]):
+        raise problem_error(406, "NOT_ACCEPTABLE", f"this call answers in `{media_type}` only")
+
+
+class StrictParser(FlaskParser):
+    """Queries as the contract wants them: nothing unknown, nothing twice."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {"query": None}  # noqa: RUF012 -- webargs' own
+
+    def load_querystring(self, req: Request, schema: marshmallow.Schema) -> Any:  # noqa: ARG002 -- webargs' signature
+        twice = [name for name, values in req.args.lists() if len(values) > 1]
+        if twice:
+            raise ProblemError(
+                invalid(
+                    (
+                        InputProblem(pointer_to(name), "DUPLICATE_PARAMETER", "send it once")
+                        for name in twice
+                    ),
+                    "query",
+                )
+            )
+        return req.args.to_dict()
+
+    def handle_error(
+        self, error: marshmallow.ValidationError, *_args: Any, **_kwargs: Any
+    ) -> NoReturn:
+        # webargs puts the location before the messages.
+        assert isinstance(error.messages, dict)
+        raise ProblemError(invalid(problems_in(error.messages["query"]), "query"))

@@ -1,0 +1,112 @@
+"""The one composition root: settings in, services out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from multiprocessing.util import Finalize
+
+from flask import Flask
+
+from policy_engine.core.evaluation import Engine
+from policy_engine.core.policy import Pack
+from policy_engine.ledger.errors import SecretError
+from policy_engine.ledger.ids import new_id
+from policy_engine.ledger.ledger import Ledger
+from policy_engine.ledger.secret import InstanceSecret
+from policy_engine.packs.holder import ActivePack, PackState
+from policy_engine.rete import best_matcher
+from policy_engine.settings import Settings
+from policy_engine.usecases import packs
+from policy_engine.usecases.credentials import CredentialDoor
+from policy_engine.usecases.following import PackFollower
+from policy_engine.usecases.library import Library
+from policy_engine.usecases.services import Services
+from policy_engine.usecases.tokens import TokenDoor
+
+
+def open_ledger(settings: Settings, *, create_secret: bool = False) -> Ledger:
+    """The ledger of these settings; nothing is connected yet. SecretError, LedgerError.
+
+    `create_secret`: a new instance may make its secret; otherwise the file must be there.
+    """
+    return Ledger.open(
+        settings.database_url,
+        instance_secret(settings, create=create_secret),
+        timeout=settings.database_timeout,
+        pool_size=settings.database_pool_size,
+    )
+
+
+def instance_secret(settings: Settings, *, create: bool = False) -> InstanceSecret:
+    """From the setting, else from its file, else from a file beside the embedded database."""
+    if settings.secret_key is not None:
+        return InstanceSecret(settings.secret_key)
+    path, database = settings.secret_path, settings.database_file
+    if path is None:
+        raise SecretError(
+            "a database server needs a secret key; set `POLICY_ENGINE_SECRET_KEY_FILE` (or "
+            "`POLICY_ENGINE_SECRET_KEY`), the same on every node"
+        )
+    # A database that is there has a secret already; a new one would only hide that it is lost.
+    return InstanceSecret.from_file(path, create=create and not (database and database.exists()))
+
+
+def build(settings: Settings, ledger: Ledger | None = None) -> Services:
+    """The services of one process. Build them after a worker was forked: they hold threads."""
+    matcher = best_matcher(settings.matcher)
+
+    def engine(pack: Pack) -> Engine:
+        return Engine(pack, matcher)
+
+    opened = ledger or open_ledger(settings)
+    tokens = None if settings.jwt is None else TokenDoor(settings.jwt)
+    return Services(
+        settings=settings,
+        ledger=opened,
+        packs=ActivePack(engine),
+        library=Library(opened.packs),
+        credentials=CredentialDoor(opened.credentials, tokens),
+        matcher_name=matcher.name,
+        clock=lambda: datetime.now(UTC),
+        new_id=new_id,
+    )
+
+
+def application(settings: Settings) -> Flask:
+    """The WSGI application of one worker, with its pack and whatever keeps it up to date."""
+    from policy_engine.api import logs, metrics
+    from policy_engine.api.app import create_app
+
+    logs.configure(settings.log_level, settings.log_json)
+    services = build(settings, open_ledger(settings, create_secret=settings.dev))
+    if settings.dev and settings.embedded_database:
+        services.ledger.upgrade()
+    services.ledger.check_schema()
+    activate_first(services)
+    metrics.MATCHER_INFO.labels(services.matcher_name).set(1)
+    follower = follow(services, metrics.PackGauges().show)
+    # A forked worker leaves without `atexit`; this is called there as in any other process.
+    Finalize(None, _close, args=(services, follower), exitpriority=10)
+    return create_app(services)
+
+
+def follow(services: Services, told: Callable[[PackState], None]) -> PackFollower:
+    """Start following the active pack, and in development the pack's folder."""
+    settings = services.settings
+    folder = settings.pack_folder if settings.dev else None
+    follower = PackFollower(services, settings.pack_poll, told, folder)
+    follower.start()
+    return follower
+
+
+def activate_first(services: Services) -> None:
+    """Where nothing was ever active, begin with the configured folder, or the pack that ships."""
+    if services.ledger.packs.active() is None:
+        packs.activate_folder(services, services.settings.pack_folder, by="first start")
+
+
+def _close(services: Services, follower: PackFollower) -> None:
+    follower.stop()
+    services.packs.close()
+    services.ledger.close()

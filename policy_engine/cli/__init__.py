@@ -1,0 +1,29 @@
+"""The command line: one module per group of verbs."""
+
+from __future__ import annotations
+
+import click
+
+from policy_engine.cli.frame import CommandLine, debug_option, version_text
+
+_HERE = "policy_engine.cli"
+
+
+@click.command(
+    cls=CommandLine,
+    verbs={
+        "serve": f"{_HERE}.serve:serve",
+        "evaluate": f"{_HERE}.evaluate:evaluate",
+        "pack": f"{_HERE}.packs:pack",
+        "keys": f"{_HERE}.keys:keys",
+        "db": f"{_HERE}.db:db",
+        "doctor": f"{_HERE}.doctor:doctor",
+    },
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExample:\n  policy-engine serve --dev\n\n"
+    "Exit codes: 0 ok, 1 failure, 2 usage, 3 the pack has errors, 4 tests failed.",
+)
+@click.version_option(message=version_text())
+@debug_option
+def main() -> None:
+    """Decides what a customer is owed when an order goes wrong, and records why."""

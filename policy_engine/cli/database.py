@@ -1,0 +1,84 @@
+"""Opens the service's database for a verb, and tells what is wrong with it in a line."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from policy_engine import bootstrap
+from policy_engine.cli.frame import CommandError, ExitCode
+from policy_engine.ledger.errors import LedgerError, UnavailableError
+from policy_engine.ledger.ledger import Ledger
+from policy_engine.rete import MatcherError
+from policy_engine.settings import Settings, SettingsError, read_settings
+from policy_engine.usecases.errors import UseCaseError
+from policy_engine.usecases.services import Services
+
+by_option = click.option(
+    "--by",
+    metavar="WHO",
+    default=getpass.getuser,
+    show_default="the user of this machine",
+    help="Who does this, for the record.",
+)
+
+
+def settings() -> Settings:
+    """The settings of this process; CommandError names what is wrong with them."""
+    try:
+        return read_settings()
+    except SettingsError as error:
+        raise CommandError(
+            str(error), "docs/settings.md lists every setting", ExitCode.USAGE
+        ) from None
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """What the rooms below refuse, as one line with a hint."""
+    try:
+        yield
+    except UnavailableError as error:
+        raise CommandError(
+            str(error), "check POLICY_ENGINE_DATABASE_URL; `policy-engine doctor` looks closer"
+        ) from error
+    except LedgerError as error:
+        raise CommandError(str(error), "`policy-engine doctor` looks closer") from error
+    except UseCaseError as error:
+        raise CommandError(error.detail) from error
+    except MatcherError as error:
+        raise CommandError(str(error)) from error
+
+
+@contextmanager
+def opened(configured: Settings, *, create_secret: bool = False) -> Iterator[Ledger]:
+    """The ledger of these settings, closed afterwards."""
+    with failures_told():
+        ledger = bootstrap.open_ledger(configured, create_secret=create_secret)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+@contextmanager
+def opened_ledger(*, create_secret: bool = False) -> Iterator[Ledger]:
+    """The ledger of this process's settings, closed afterwards."""
+    with opened(settings(), create_secret=create_secret) as ledger:
+        yield ledger
+
+
+@contextmanager
+def opened_services() -> Iterator[Services]:
+    """The services over an up-to-date database, closed afterwards."""
+    with failures_told():
+        services = bootstrap.build(settings())
+        try:
+            services.ledger.check_schema()
+            yield services
+        finally:
+            services.packs.close()
+            services.ledger.close()

@@ -1,0 +1,152 @@
+"""The ledger: opened once a process, safe to call from several threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import IntegrityError
+
+from policy_engine.ledger import idempotency, schema
+from policy_engine.ledger.credentials import KeyRing
+from policy_engine.ledger.database import Database, kind_of
+from policy_engine.ledger.decisions import DecisionBook
+from policy_engine.ledger.errors import UnavailableError
+from policy_engine.ledger.idempotency import KEPT_AT_LEAST, KeptAnswers
+from policy_engine.ledger.packs import PackStore
+from policy_engine.ledger.postgres import PostgresDatabase
+from policy_engine.ledger.sealing import Sealer
+from policy_engine.ledger.secret import InstanceSecret
+from policy_engine.ledger.shapes import Answer, IdempotencyKey
+from policy_engine.ledger.sqlite import SqliteDatabase
+from policy_engine.ledger.transaction import Snapshot, Transaction
+from policy_engine.ledger.writing import insert_all
+
+T = TypeVar("T")
+
+_ATTEMPTS = 3
+_RACED = frozenset({"pk_idempotency", "pk_subject"})
+"""Two calls wrote the same key, or the first row of one customer: the later one looks again."""
+
+
+class Ledger:
+    """Decisions, packs and credentials on record. Build it with `Ledger.open`."""
+
+    def __init__(self, database: Database, secret: InstanceSecret) -> None:
+        sealer = Sealer(secret)
+        self._database = database
+        self._secret = secret
+        self._sealer = sealer
+        self._kept = KeptAnswers(secret, sealer)
+        self.decisions = DecisionBook(database, secret, sealer)
+        self.packs = PackStore(database)
+        self.credentials = KeyRing(database)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        secret: InstanceSecret,
+        *,
+        timeout: timedelta = timedelta(seconds=5),
+        pool_size: int = 8,
+    ) -> Ledger:
+        """A ledger over `sqlite:///file` or `postgresql+psycopg://…`; nothing is connected yet.
+
+        `timeout` bounds every statement, every wait for a lock, and for a connection.
+        """
+        seconds = timeout.total_seconds()
+        if kind_of(url) == "sqlite":
+            return cls(SqliteDatabase(url, seconds), secret)
+        return cls(PostgresDatabase(url, seconds, pool_size), secret)
+
+    def close(self) -> None:
+        """Ends what has begun, then lets go of the database."""
+        self._database.close()
+
+    def ping(self) -> None:
+        """UnavailableError unless the database answers."""
+        self._database.read(lambda connection: connection.execute(select(1)).one())
+
+    def now(self) -> datetime:
+        """Ledger time: the database's clock; on SQLite that of the process, never going back."""
+        return self._database.read(self._database.now)
+
+    def upgrade(self) -> None:
+        """Brings the schema up to date; sets a new instance up. SchemaError on another secret."""
+        schema.upgrade(self._database, self._secret.fingerprint)
+
+    def downgrade(self, revision: str) -> None:
+        """Takes the schema back to a revision or `base`; what later tables held is lost."""
+        schema.downgrade(self._database.engine, revision)
+
+    def check_schema(self) -> None:
+        """SchemaError unless the schema is this release's and the secret the instance's."""
+        self._database.read(lambda connection: schema.check(connection, self._secret.fingerprint))
+
+    def decide(self, key: IdempotencyKey | None, work: Callable[[Transaction], Answer]) -> Answer:
+        """Runs `work` in one transaction with all it records, and answers after the commit.
+
+        With a key, the answer of an earlier call is given again, flagged as replayed, without
+        running `work`. An exception of `work` is raised here, and nothing is kept. `work` may
+        run twice, and on another thread: it has no effect but through the transaction.
+
+        Raises StillRunningError, IdempotencyMismatchError, ErasedError, UnavailableError.
+        """
+        key_hash = None if key is None else self._kept.key_hash(key)
+        with self._database.claim(key_hash):
+            for _ in range(_ATTEMPTS):
+                try:
+                    return self._database.write(
+                        lambda connection: self._decide(connection, key, key_hash, work)
+                    )
+                except IntegrityError as error:
+                    if not _raced(error):
+                        raise
+        raise UnavailableError("too many calls for the same customer or key at once")
+
+    def preview(self, look: Callable[[Snapshot], T]) -> T:
+        """Runs `look` on one consistent view; nothing is recorded."""
+        return self._database.read(
+            lambda connection: look(Snapshot(self._database.now(connection)))
+        )
+
+    def sweep(self, kept_for: timedelta = KEPT_AT_LEAST) -> int:
+        """Deletes kept answers older than `kept_for` (a day at least); returns how many."""
+
+        def delete(connection: Connection) -> int:
+            before = self._database.now(connection) - max(kept_for, KEPT_AT_LEAST)
+            return idempotency.sweep(connection, before)
+
+        return self._database.write(delete)
+
+    def _decide(
+        self,
+        connection: Connection,
+        key: IdempotencyKey | None,
+        key_hash: bytes | None,
+        work: Callable[[Transaction], Answer],
+    ) -> Answer:
+        opening = self._database.open(connection, key_hash)
+        if key is not None:
+            again = self._kept.again(key, opening, lambda one: self._answer(connection, one))
+            if again is not None:
+                return again
+        transaction = Transaction(connection, opening.now, self._secret, self._sealer)
+        answer = work(transaction)
+        rows = transaction.rows()
+        if key is not None:
+            rows.append(self._kept.row(key, answer, transaction.answers, opening.now))
+        insert_all(connection, rows)
+        return answer
+
+    def _answer(self, connection: Connection, decision_id: str) -> bytes | None:
+        decision = self.decisions.find(connection, decision_id)
+        return None if decision is None else decision.answer
+
+
+def _raced(error: IntegrityError) -> bool:
+    diagnosis = getattr(error.orig, "diag", None)
+    return getattr(diagnosis, "constraint_name", None) in _RACED

@@ -1,0 +1,115 @@
+"""The log of one instance: its key, its sequencer, its entries, and whether it can be trusted."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, func, insert, select
+
+from policy_engine.ledger.database import Database
+from policy_engine.ledger.errors import SecretError, TamperedError, UntrustedLogError
+from policy_engine.ledger.events import record_event
+from policy_engine.ledger.log.notes import Checkpoint, NoteError, SigningKey
+from policy_engine.ledger.log.reading import (
+    LogBook,
+    StoredCheckpoint,
+    keys_of,
+    latest_checkpoint,
+    size_of,
+)
+from policy_engine.ledger.log.sequencer import Sequencer
+from policy_engine.ledger.log.tiles import StoredNodes
+from policy_engine.ledger.log.tree import root
+from policy_engine.ledger.secret import InstanceSecret
+from policy_engine.ledger.tables import INSTANCE, LOG_KEY
+
+_TURN = select(func.pg_advisory_xact_lock(0x6C6F676B))
+_ORIGIN = "policy-engine/"
+
+
+class VerifiableLog(LogBook):
+    """Reading as in `LogBook`; and what the process that keeps the log needs."""
+
+    def open_with(self, secret: InstanceSecret, by: str) -> SigningKey:
+        """The key that signs checkpoints; the first call of an instance records its public half.
+
+        Raises SecretError when the instance signs with another key.
+        """
+        signing = self._database.read(lambda connection: _signing_key(connection, secret))
+        if self.key() is None:
+            self._database.write(lambda connection: self._introduce(connection, signing, by))
+        if str(self.key()) != str(signing.verifier):
+            raise SecretError(
+                "the log is signed with another key; restore the file of that one, because "
+                "nobody could trust what this one signs"
+            )
+        return signing
+
+    def sequencer(self, key: SigningKey) -> Sequencer:
+        """What moves waiting records into the log; one at a time gets through."""
+        return Sequencer(self._database, key)
+
+    def witness(self, held: str | None) -> StoredCheckpoint | None:
+        """The latest checkpoint, after making sure that the log holds what `held` says: the last
+        checkpoint (a signed note) that is known outside the database.
+
+        Raises UntrustedLogError when it doesn't: rows were taken back or changed since.
+        """
+        return self._database.read(lambda connection: _witness(connection, held))
+
+    def refuse_writing(self, because: str | None) -> None:
+        """From now on every call that writes is UntrustedLogError; None: from now on none is."""
+        self._database.refuse(because)
+
+    def _introduce(self, connection: Connection, signing: SigningKey, by: str) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.execute(_TURN)
+        if keys_of(connection):
+            return
+        key = str(signing.verifier)
+        now = self._database.now(connection)
+        record_id = record_event(connection, "log_opened", now, by, {"verifier_key": key})
+        connection.execute(insert(LOG_KEY), {"verifier_key": key, "record_id": record_id})
+
+
+def _signing_key(connection: Connection, secret: InstanceSecret) -> SigningKey:
+    instance = connection.execute(select(INSTANCE.c.id)).scalar_one()
+    private = Ed25519PrivateKey.from_private_bytes(secret.key("log signing"))
+    return SigningKey(f"{_ORIGIN}{instance}", private)
+
+
+def _witness(connection: Connection, held: str | None) -> StoredCheckpoint | None:
+    latest = latest_checkpoint(connection)
+    checkpoints = [] if held is None else [_opened(connection, held, "a checkpoint held outside")]
+    if latest is not None:
+        stored = _opened(connection, latest.note, "the last checkpoint in the database")
+        if (stored.size, stored.root) != (latest.size, latest.root):
+            raise UntrustedLogError("the last checkpoint in the database was changed")
+        checkpoints.append(stored)
+    size, nodes = size_of(connection), StoredNodes(connection)
+    for each in checkpoints:
+        if each.size > size:
+            raise UntrustedLogError(
+                f"the log in the database ends at {size} entries, but {each.size} were signed: "
+                "it was rolled back; restore a newer backup"
+            )
+        try:
+            found = root(each.size, nodes)
+        except TamperedError as error:
+            raise UntrustedLogError(str(error)) from error
+        if found != each.root:
+            raise UntrustedLogError(
+                f"the first {each.size} entries of the log in the database are not those that "
+                "were signed; run `policy-engine log verify`, and restore a good backup"
+            )
+    return latest
+
+
+def _opened(connection: Connection, note: str, what: str) -> Checkpoint:
+    reasons = []
+    for key in keys_of(connection):
+        try:
+            return key.open(note)
+        except NoteError as error:
+            reasons.append(str(error))
+    because = "; ".join(reasons) or "the log in the database was never opened"
+    raise UntrustedLogError(f"{what} is not of this log ({because})")

@@ -1,0 +1,142 @@
+"""Pack revisions: their bytes, kept for ever, and which one is active.
+
+The active revision is the last activation; activations are only ever added.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
+
+from policy_engine.ledger.database import Database
+from policy_engine.ledger.errors import TamperedError, UnknownRevisionError
+from policy_engine.ledger.events import record_event
+from policy_engine.ledger.shapes import Activation, StoredRevision
+from policy_engine.ledger.tables import ACTIVATION, PACK_REVISION
+
+_ACTIVE = select(ACTIVATION).order_by(ACTIVATION.c.sequence.desc()).limit(1)
+# Activations take turns, so that their sequence is the order in which they became visible.
+_TURN = select(func.pg_advisory_xact_lock(0x706F6C69))
+
+
+class PackStore:
+    """The packs on record."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def store(self, revision: str, archive: bytes) -> bool:
+        """Keeps the bytes of a revision; False if they were there already."""
+        return self._database.write(lambda connection: self._store(connection, revision, archive))
+
+    def archive(self, revision: str) -> bytes:
+        """The bytes of a stored revision; UnknownRevisionError if there are none."""
+        query = select(PACK_REVISION.c.archive).where(PACK_REVISION.c.revision == revision)
+        found: bytes | None = self._database.read(
+            lambda connection: connection.execute(query).scalar_one_or_none()
+        )
+        if found is None:
+            raise _unknown(revision)
+        return found
+
+    def activate(self, revision: str, by: str) -> Activation:
+        """Makes a stored revision the active one, and records it. Every node follows.
+
+        Activating the active one again changes and records nothing.
+        """
+        return self._database.write(lambda connection: self._activate(connection, revision, by))
+
+    def active(self) -> Activation | None:
+        """The active revision; None before the first activation. Cheap enough for polling."""
+        return self._database.read(_active)
+
+    def revisions(self) -> tuple[StoredRevision, ...]:
+        """All stored revisions, the newest first."""
+        return self._database.read(_revisions)
+
+    def _store(self, connection: Connection, revision: str, archive: bytes) -> bool:
+        _take_turn(connection)
+        query = select(PACK_REVISION.c.archive).where(PACK_REVISION.c.revision == revision)
+        stored = connection.execute(query).scalar_one_or_none()
+        if stored is None:
+            now = self._database.now(connection)
+            connection.execute(
+                insert(PACK_REVISION),
+                {"revision": revision, "archive": archive, "stored_at_us": now},
+            )
+            return True
+        if stored != archive:
+            raise TamperedError(f"other bytes are stored for the revision `{revision}`")
+        return False
+
+    def _activate(self, connection: Connection, revision: str, by: str) -> Activation:
+        _take_turn(connection)
+        query = select(PACK_REVISION.c.revision).where(PACK_REVISION.c.revision == revision)
+        if connection.execute(query).one_or_none() is None:
+            raise _unknown(revision)
+        before = _active(connection)
+        if before is not None and before.revision == revision:
+            return before
+        now = self._database.now(connection)
+        previous = None if before is None else before.revision
+        fields = {"revision": revision, "previous": previous}
+        activation = {
+            "record_id": record_event(connection, "activation", now, by, fields),
+            "revision": revision,
+            "activated_by": by,
+            "activated_at_us": now,
+        }
+        returned = insert(ACTIVATION).returning(ACTIVATION)
+        return _activation(connection.execute(returned, activation).one())
+
+
+def _active(connection: Connection) -> Activation | None:
+    row = connection.execute(_ACTIVE).one_or_none()
+    return None if row is None else _activation(row)
+
+
+def _activation(row: Row[Any]) -> Activation:
+    return Activation(row.sequence, row.revision, row.activated_at_us, row.activated_by)
+
+
+def _revisions(connection: Connection) -> tuple[StoredRevision, ...]:
+    last = (
+        select(
+            ACTIVATION.c.revision,
+            func.max(ACTIVATION.c.activated_at_us).label("activated_at"),
+            func.max(ACTIVATION.c.sequence).label("sequence"),
+        )
+        .group_by(ACTIVATION.c.revision)
+        .subquery()
+    )
+    query = (
+        select(
+            PACK_REVISION.c.revision,
+            PACK_REVISION.c.stored_at_us,
+            last.c.activated_at,
+            last.c.sequence,
+        )
+        .outerjoin(last, last.c.revision == PACK_REVISION.c.revision)
+        .order_by(PACK_REVISION.c.stored_at_us.desc(), PACK_REVISION.c.revision)
+    )
+    active = _active(connection)
+    newest = None if active is None else active.sequence
+    return tuple(
+        StoredRevision(
+            row.revision,
+            row.stored_at_us,
+            row.activated_at,
+            row.sequence is not None and row.sequence == newest,
+        )
+        for row in connection.execute(query)
+    )
+
+
+def _take_turn(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(_TURN)
+
+
+def _unknown(revision: str) -> UnknownRevisionError:
+    return UnknownRevisionError(f"no pack of the revision `{revision}` is stored")

@@ -1,0 +1,240 @@
+"""SQLite: one process, one writer, group commit.
+
+A writer thread takes what is queued, runs each job in a savepoint of one transaction, and
+answers all of them after the one commit: concurrent calls share its fsync. Jobs queue up
+while a commit waits for the disk, so groups form on their own, and nobody waits for one.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    LargeBinary,
+    bindparam,
+    create_engine,
+    event,
+    select,
+    text,
+)
+from sqlalchemy.engine import make_url
+
+from policy_engine.ledger.database import Gate, Job, Opening, T, failures_told
+from policy_engine.ledger.errors import StillRunningError, UnavailableError
+from policy_engine.ledger.tables import IDEMPOTENCY, instant
+
+_QUEUED_AT_MOST = 512
+_GROUP_SECONDS = 0.02
+"""After this long a group takes in no more jobs, so that the first one isn't kept waiting."""
+_READERS = 8
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "recursive_triggers=ON",  # without it, INSERT OR REPLACE would slip past the delete triggers
+    "secure_delete=ON",  # a destroyed key leaves no bytes behind in the file
+)
+_LATEST = text("SELECT recorded_at_us FROM record ORDER BY rowid DESC LIMIT 1")
+_KEPT = select(IDEMPOTENCY.c.fingerprint, IDEMPOTENCY.c.answer_sealed).where(
+    IDEMPOTENCY.c.key_hash == bindparam("key_hash", type_=LargeBinary)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    result: Any = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class _Queued:
+    job: Callable[[Connection], Any]
+    context: Context = field(default_factory=copy_context)
+    future: Future[Any] = field(default_factory=Future)
+    begun: bool = False
+
+    def begin(self) -> bool:
+        """False when whoever handed it in has given up waiting."""
+        self.begun = self.future.set_running_or_notify_cancel()
+        return self.begun
+
+    def answer(self, outcome: _Outcome) -> None:
+        if self.future.cancelled() or not (self.begun or self.begin()):
+            return
+        if outcome.error is None:
+            self.future.set_result(outcome.result)
+        else:
+            self.future.set_exception(outcome.error)
+
+
+class SqliteDatabase:
+    """The embedded database. Several processes are safe on one file, but wait for each other."""
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._file = Path(make_url(url).database or "")
+        self.engine = self._engine(url, "BEGIN IMMEDIATE", pool_size=1)
+        self._readers = self._engine(url, "BEGIN", pool_size=_READERS)
+        event.listen(self._readers, "connect", _never_write)
+        self._running: set[bytes] = set()
+        self._running_lock = threading.Lock()
+        self._clock = _Clock()
+        self._queue: queue.Queue[_Queued | None] = queue.Queue(_QUEUED_AT_MOST)
+        self._gate = Gate()
+        self._writer = threading.Thread(target=self._write_groups, name="ledger-writer")
+        # Whoever forgets to close the ledger still gets out; what is queued was not answered.
+        self._writer.daemon = True
+        self._writer.start()
+
+    def write(self, job: Job[T]) -> T:
+        queued = _Queued(job)
+        with self._gate.writing(), failures_told():
+            try:
+                self._queue.put_nowait(queued)
+            except queue.Full:
+                raise UnavailableError("too many calls wait for the database") from None
+            wait([queued.future], self._timeout_seconds)
+            if queued.future.cancel():
+                raise UnavailableError("the database is too busy")
+            # It has ended, or begun; then only its end tells whether it happened.
+            result: T = queued.future.result()
+            return result
+
+    def read(self, job: Job[T]) -> T:
+        with self._gate.inside(), failures_told(), self._readers.begin() as connection:
+            return job(connection)
+
+    @contextmanager
+    def claim(self, key_hash: bytes | None) -> Iterator[None]:
+        if key_hash is None:
+            yield
+            return
+        with self._running_lock:
+            if key_hash in self._running:
+                raise StillRunningError
+            self._running.add(key_hash)
+        try:
+            yield
+        finally:
+            with self._running_lock:
+                self._running.discard(key_hash)
+
+    def open(self, connection: Connection, key_hash: bytes | None) -> Opening:
+        kept = None
+        if key_hash is not None:
+            row = connection.execute(_KEPT, {"key_hash": key_hash}).one_or_none()
+            kept = None if row is None else (row.fingerprint, row.answer_sealed)
+        return Opening(self.now(connection), kept)
+
+    def now(self, connection: Connection) -> datetime:
+        return self._clock.now(connection)
+
+    def refuse(self, because: str | None) -> None:
+        self._gate.refusal = because
+
+    def close(self) -> None:
+        if not self._gate.close():
+            return
+        self._queue.put(None)
+        self._writer.join()
+        self._readers.dispose()
+        self.engine.dispose()
+
+    def _engine(self, url: str, begin: str, pool_size: int) -> Engine:
+        engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=self._timeout_seconds,
+            connect_args={"timeout": self._timeout_seconds, "check_same_thread": False},
+        )
+        event.listen(engine, "connect", _prepare)
+        # The driver is told to leave transactions alone (below), so this is the only BEGIN.
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        event.listen(engine, "do_connect", self._create_folder)
+        return engine
+
+    def _create_folder(self, *_: object) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+
+    def _write_groups(self) -> None:
+        while (first := self._queue.get()) is not None:
+            self._commit_group(first)
+
+    def _commit_group(self, first: _Queued) -> None:
+        group, outcomes = [first], list[_Outcome]()
+        give_up_at = time.monotonic() + _GROUP_SECONDS
+        try:
+            with self.engine.begin() as connection:
+                while len(outcomes) < len(group):
+                    outcomes.append(_run(connection, group[-1]))
+                    following = self._following() if time.monotonic() < give_up_at else None
+                    if following is not None:
+                        group.append(following)
+        except Exception as error:  # noqa: BLE001 -- whatever it was, nobody is left waiting
+            outcomes = [_Outcome(error=error)] * len(group)
+        for queued, outcome in zip(group, outcomes, strict=True):
+            queued.answer(outcome)
+
+    def _following(self) -> _Queued | None:
+        try:
+            following = self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if following is None:
+            # The end: nothing is queued after it, and the loop has to see it too.
+            self._queue.put_nowait(None)
+        return following
+
+
+def _run(connection: Connection, queued: _Queued) -> _Outcome:
+    if not queued.begin():
+        return _Outcome()
+    savepoint = connection.begin_nested()
+    try:
+        result = queued.context.run(queued.job, connection)
+    except Exception as error:  # noqa: BLE001 -- raised again where the job was handed in
+        # Where SQLite has already given up the whole transaction (a full disk, say), this
+        # raises, and the group fails as one.
+        savepoint.rollback()
+        return _Outcome(error=error)
+    savepoint.commit()
+    return _Outcome(result)
+
+
+class _Clock:
+    """The clock of this process; it never goes behind what it or the database has shown."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last_us: int | None = None
+
+    def now(self, connection: Connection) -> datetime:
+        with self._lock:
+            if self._last_us is None:
+                self._last_us = connection.execute(_LATEST).scalar() or 0
+            self._last_us = max(self._last_us, time.time_ns() // 1000)
+            return instant(self._last_us)
+
+
+def _prepare(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _never_write(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA query_only=ON")

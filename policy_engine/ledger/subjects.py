@@ -1,0 +1,63 @@
+"""The subjects' keys as they are stored: looked up, or made for a customer not seen before."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, select
+
+from policy_engine.ledger.sealing import Sealer, SubjectKey, key_id_of
+from policy_engine.ledger.tables import SUBJECT
+from policy_engine.ledger.writing import Row
+
+_BY_SUBJECT = select(SUBJECT.c.key_id, SUBJECT.c.key_sealed).where(
+    SUBJECT.c.subject == bindparam("subject")
+)
+_BY_KEY = select(SUBJECT.c.subject, SUBJECT.c.key_sealed).where(
+    SUBJECT.c.key_id == bindparam("key_id", type_=SUBJECT.c.key_id.type)
+)
+
+
+class SubjectKeys:
+    """The keys that one transaction uses. New ones are written with what they seal."""
+
+    def __init__(self, connection: Connection, sealer: Sealer) -> None:
+        self._connection = connection
+        self._sealer = sealer
+        self._known: dict[str, SubjectKey] = {}
+
+    def of(self, subject: str) -> SubjectKey:
+        """The subject's key; a new one if there is none (again)."""
+        key = self._known.get(subject)
+        if key is None:
+            key = self._known[subject] = self._stored(subject) or self._sealer.new_key(subject)
+        return key
+
+    def open(self, context: str, sealed: bytes) -> bytes | None:
+        """The plain bytes; None when the key was destroyed: the subject is erased."""
+        key_id = key_id_of(sealed)
+        row = self._connection.execute(_BY_KEY, {"key_id": key_id}).one_or_none()
+        if row is None:
+            return None
+        return self._sealer.stored_key(row.subject, key_id, row.key_sealed).open(context, sealed)
+
+    def new_rows(self, now: datetime) -> list[Row]:
+        return [
+            (
+                SUBJECT,
+                {
+                    "subject": key.subject,
+                    "key_id": key.key_id,
+                    "key_sealed": key.sealed,
+                    "created_at_us": now,
+                },
+            )
+            for key in self._known.values()
+            if key.new
+        ]
+
+    def _stored(self, subject: str) -> SubjectKey | None:
+        row = self._connection.execute(_BY_SUBJECT, {"subject": subject}).one_or_none()
+        if row is None:
+            return None
+        return self._sealer.stored_key(subject, row.key_id, row.key_sealed)

@@ -1,0 +1,1 @@
+"""Reads policy files into core objects: positions, schema, checks, revisions, pack tests."""

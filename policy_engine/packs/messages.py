@@ -1,0 +1,177 @@
+"""messages/<locale>.yaml and never_say.yaml: what is said, and what never is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from jinja2 import Environment, TemplateSyntaxError, meta, nodes
+
+from policy_engine.core.decision import DecisionOutcome
+from policy_engine.core.policy import SCRIPT_PARTS, ForbiddenPhrase, Script
+from policy_engine.packs.nodes import Node, ScalarNode
+from policy_engine.packs.problems import Code, Position, ProblemList, shown
+from policy_engine.packs.scalars import LOCALE, Name, Schema, Text
+from policy_engine.packs.scripts import SLOTS, template_error
+from policy_engine.packs.shapes import Fields, Key, ListOf, MapOf, OneOf, Table
+
+_PARSER = Environment(autoescape=False)  # noqa: S701 - it only parses, and scripts are plain text
+_LOADING = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+
+
+class Template:
+    """A part of a script: a Jinja template that names only the slots of a script."""
+
+    expected = "a template"
+
+    def read(self, node: Node, problems: ProblemList) -> str | None:
+        text = Text(self.expected, 8_000).read(node, problems)
+        if text is None or not isinstance(node, ScalarNode):
+            return None
+        try:
+            tree = _PARSER.parse(text)
+            for refused in tree.find_all(_LOADING):
+                at = _line(node, refused.lineno)
+                problems.error(at, Code.TEMPLATE_FORBIDDEN, "a script can't load other templates")
+                return None
+            names = meta.find_undeclared_variables(tree) - {"range"}
+        except TemplateSyntaxError as error:
+            at = _line(node, error.lineno)
+            problems.error(at, Code.TEMPLATE_SYNTAX, _in_style(error.message))
+            return None
+        except RecursionError:
+            problems.error(node.at, Code.TEMPLATE_SYNTAX, "nested too deep")
+            return None
+        for name in sorted(names - set(SLOTS)):
+            at = _line(node, _first_use(tree, name))
+            problems.unknown(at, Code.UNKNOWN_SLOT, "slot", name, SLOTS)
+        reason = None if names - set(SLOTS) else template_error(text)
+        if reason is not None:
+            problems.error(node.at, Code.TEMPLATE_SYNTAX, _in_style(reason))
+        return text
+
+    def schema(self) -> Schema:
+        return Text(self.expected, 8_000).schema()
+
+
+def _in_style(message: str | None) -> str:
+    """The template library's message as this project writes messages."""
+    text = shown(message or "not readable as a template").rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _line(node: ScalarNode, line: int) -> Position:
+    """The line of a template as a line of the file; only block scalars keep their lines."""
+    if not node.block:
+        return node.at
+    return Position(node.at.file, node.at.line + line, 1, node.at.via)
+
+
+def _first_use(tree: nodes.Template, name: str) -> int:
+    return min((each.lineno for each in tree.find_all(nodes.Name) if each.name == name), default=1)
+
+
+_PART_DOC = {
+    "opening": "Name, received, order number, a time, the promise to come back.",
+    "empathy": "What it is like for the customer.",
+    "explanation": "One or two honest sentences.",
+    "solution": "Two or three plans, phrased as a choice.",
+    "compensation": "What the customer gets on top.",
+}
+_PARTS = {part: Key(part, Template(), _PART_DOC[part]) for part in SCRIPT_PARTS}
+SCRIPT = Table("a script: its parts as templates", tuple(_PARTS.values()))
+_OUTCOMES = {
+    outcome: Key(outcome.value, SCRIPT, f"What is said when the outcome is {outcome}.")
+    for outcome in DecisionOutcome
+}
+SCRIPTS = Key(
+    "scripts",
+    MapOf(
+        Name("the name of a message"),
+        Table("scripts by outcome", tuple(_OUTCOMES.values())),
+        "scripts by message",
+        may_be_empty=True,
+    ),
+    "Scripts by message and outcome.",
+    required=True,
+)
+MESSAGES_FILE = Table("`scripts:` with scripts by message", (SCRIPTS,))
+
+
+def read_messages(
+    file: str, node: Node | None, problems: ProblemList
+) -> tuple[str, Mapping[str, Mapping[str, Script]]] | None:
+    """(locale, message → outcome → script) of one file."""
+    locale = LOCALE.read(ScalarNode(PurePosixPath(file).stem, Position(file)), problems)
+    fields = None if node is None else MESSAGES_FILE.read(node, problems)
+    if locale is None or fields is None:
+        return None
+    scripts = {
+        named.name: {
+            outcome.value: _script(parts)
+            for outcome, key in _OUTCOMES.items()
+            if (parts := named.value.get(key)) is not None
+        }
+        for named in fields.all(SCRIPTS)
+    }
+    for named in fields.all(SCRIPTS):
+        _check_parts(named.at, named.name, named.value, problems)
+    return locale, scripts
+
+
+def _script(fields: Fields) -> Script:
+    return {part: text for part, key in _PARTS.items() if (text := fields.get(key)) is not None}
+
+
+def _check_parts(at: Position, name: str, fields: Fields, problems: ProblemList) -> None:
+    missing = [outcome.value for outcome, key in _OUTCOMES.items() if not fields.written(key)]
+    for outcome in missing:
+        problems.warning(
+            at,
+            Code.MISSING_SCRIPT,
+            f"`{name}` has no script for the outcome `{outcome}`; write one",
+        )
+    offer = fields.get(_OUTCOMES[DecisionOutcome.OFFER])
+    for part, key in _PARTS.items():
+        if offer is not None and not offer.written(key):
+            problems.warning(
+                offer.node.at,
+                Code.MISSING_SCRIPT,
+                f"the offer of `{name}` has no `{part}`; write it",
+            )
+
+
+PHRASE = Key("phrase", Text("a phrase", 500), "What is never said.", required=True)
+PHRASE_LOCALE = Key("locale", LOCALE, "In which locale.", required=True, example="zh-CN")
+FAMILY = Key("family", Name("a family"), "What kind of mistake it is.", required=True)
+INSTEAD = Key("instead", Text(), "What to say instead.", required=True)
+UNLESS: Key[str | tuple[str, ...]] = Key(
+    "unless",
+    OneOf(
+        "a phrase or a list of phrases",
+        text=Text("a phrase", 500),
+        sequence=ListOf(Text("a phrase", 500), "a list of phrases", may_be_empty=True),
+    ),
+    "Longer phrases in which it may be said.",
+)
+FORBIDDEN = Table(
+    "a phrase such as `{phrase: …, locale: en, family: blame, instead: …}`",
+    (PHRASE, PHRASE_LOCALE, FAMILY, INSTEAD, UNLESS),
+)
+NEVER_SAY_FILE = ListOf(FORBIDDEN, "a list of phrases", may_be_empty=True)
+
+
+def read_never_say(node: Node | None, problems: ProblemList) -> tuple[ForbiddenPhrase, ...]:
+    rows: Iterable[Fields] = () if node is None else NEVER_SAY_FILE.read(node, problems) or ()
+    return tuple(phrase for row in rows if (phrase := _phrase(row)) is not None)
+
+
+def _phrase(row: Fields) -> ForbiddenPhrase | None:
+    phrase, locale = row.get(PHRASE), row.get(PHRASE_LOCALE)
+    family, instead = row.get(FAMILY), row.get(INSTEAD)
+    if phrase is None or locale is None or family is None or instead is None:
+        return None
+    unless = row.get(UNLESS) or ()
+    return ForbiddenPhrase(
+        phrase, locale, family, instead, (unless,) if isinstance(unless, str) else unless
+    )

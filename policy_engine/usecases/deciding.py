@@ -1,0 +1,242 @@
+"""Decide: bytes that were read → a recorded decision, or a dry run of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import orjson
+
+from policy_engine import __version__
+from policy_engine.core.decision import Decision
+from policy_engine.core.evaluation import Engine
+from policy_engine.core.money import MoneyError
+from policy_engine.core.policy import Pack
+from policy_engine.core.request import Agent
+from policy_engine.ledger.shapes import Answer, DecisionWrite, IdempotencyKey, Sealed
+from policy_engine.ledger.transaction import Snapshot, Transaction
+from policy_engine.packs.scripts import render_script
+from policy_engine.usecases.errors import ForbiddenError
+from policy_engine.usecases.principals import Principal, Scope
+from policy_engine.usecases.services import Services
+from policy_engine.wire.decisions import decision_body
+from policy_engine.wire.personal import split_personal
+from policy_engine.wire.problems import InputProblem, InvalidInputError
+from policy_engine.wire.records import (
+    Circumstances,
+    canonical,
+    decision_record,
+    leaf_digest,
+)
+from policy_engine.wire.replay import NotedUsage
+from policy_engine.wire.requests import AgentClaim, ReadRequest, read_decision
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What is told of a decision besides its answer: for metrics and the log."""
+
+    decision_id: str | None
+    outcome: str
+    plans: tuple[tuple[str, str, str | None], ...]
+    """(plan, authority, binding cap)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecideAnswer:
+    """`decided` is None for an answer given again: it was told of the first time."""
+
+    answer: Answer
+    decided: Decided | None
+
+
+def decide(
+    services: Services, caller: Principal, data: object, key: IdempotencyKey | None
+) -> DecideAnswer:
+    """Decide and record; the answer is what was committed, or was under the same key before.
+
+    Raises InvalidInputError, ForbiddenError, NoPackError and what `Ledger.decide` does.
+    """
+    with services.packs.use() as (pack, engine):
+        case = _read(services, caller, data, pack, engine)
+        told: list[Decided] = []
+
+        def work(transaction: Transaction) -> Answer:
+            recorded = case.record(transaction, services.new_id())
+            told[:] = [recorded.decided]
+            return recorded.answer
+
+        answer = services.ledger.decide(key, work)
+    return DecideAnswer(answer, None if answer.replayed else told[0])
+
+
+def dry_run(services: Services, caller: Principal, data: object) -> DecideAnswer:
+    """Decide without recording: what `decide` would answer now. Raises as `decide` does."""
+    with services.packs.use() as (pack, engine):
+        case = _read(services, caller, data, pack, engine)
+        body, decision = services.ledger.preview(case.look)
+    return DecideAnswer(Answer(200, orjson.dumps(body)), _told(None, decision))
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    answer: Answer
+    decided: Decided
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One request that is in order, with all that deciding it needs."""
+
+    services: Services
+    caller: Principal
+    pack: Pack
+    engine: Engine
+    body: Mapping[str, Any]
+    read: ReadRequest
+
+    def look(self, snapshot: Snapshot) -> tuple[dict[str, Any], Decision]:
+        decision = self._evaluate(snapshot.now, NotedUsage(snapshot.usage))
+        return self._answer(decision, None, None, dry_run=True), decision
+
+    def record(self, transaction: Transaction, decision_id: str) -> _Recorded:
+        usage = NotedUsage(transaction.usage)
+        decision = self._evaluate(transaction.now, usage)
+        public, personal = split_personal(self.body, self.pack)
+        request = self.read.request
+        record = decision_record(
+            decision,
+            request,
+            self.pack,
+            public=public,
+            usage=usage.as_json(),
+            circumstances=self._circumstances(decision_id, transaction.now),
+        )
+        sealed = transaction.seal(request.customer_id, decision_id, canonical(personal))
+        record["sealed"] = sealed_json(sealed)
+        content = canonical(record)
+        audit = {"record": decision_id, "digest": leaf_digest(content)}
+        answer = orjson.dumps(self._answer(decision, decision_id, audit))
+        transaction.add_decision(
+            DecisionWrite(
+                id=decision_id,
+                client=self.caller.client,
+                order_id=request.order_id,
+                customer_id=request.customer_id,
+                agent=request.agent,
+                outcome=decision.outcome.value,
+                pack_revision=self.pack.revision,
+                record=content,
+                answer=answer,
+                policies=decision.policies,
+                references=tuple(request.reference.values()),
+                grantable=self._grantable,
+                expires_at=decision.expires_at,
+            )
+        )
+        headers = (("Location", f"/v1/decisions/{decision_id}"),)
+        return _Recorded(Answer(201, answer, headers), _told(decision_id, decision))
+
+    @property
+    def _grantable(self) -> bool:
+        # What was decided for an instant of the caller's choosing can't be taken (CONTRACT §4.5).
+        return self.read.as_of is None
+
+    def _evaluate(self, now: datetime, usage: NotedUsage) -> Decision:
+        self._check_reported(now)
+        try:
+            return self.engine.evaluate(self.read.request, self.read.as_of or now, usage)
+        except MoneyError as error:
+            raise InvalidInputError([InputProblem("", "AMOUNT_TOO_LARGE", str(error))]) from None
+
+    def _check_reported(self, now: datetime) -> None:
+        """Against the ledger's clock, since that of this process may be ahead of it."""
+        reported = self.read.request.fields.get("incident.reported_at")
+        if self.read.as_of is None and isinstance(reported, datetime) and reported > now:
+            raise InvalidInputError(
+                [InputProblem("/incident/reported_at", "IN_THE_FUTURE", "lies in the future")]
+            )
+
+    def _answer(
+        self,
+        decision: Decision,
+        decision_id: str | None,
+        audit: Mapping[str, str] | None,
+        *,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        return decision_body(
+            decision,
+            self.read.request,
+            self.pack,
+            decision_id=decision_id,
+            locale=self.read.locale,
+            grantable=self._grantable and not dry_run,
+            dry_run=dry_run,
+            script=render_script(self.pack, decision, self.read.request, self.read.locale),
+            audit=audit,
+            show_pack_caps=self.caller.may(Scope.AUDIT),
+        )
+
+    def _circumstances(self, decision_id: str, now: datetime) -> Circumstances:
+        return Circumstances(
+            id=decision_id,
+            at=now,
+            client=self.caller.client,
+            role_from=self.caller.source_of_role,
+            matcher=self.engine.matcher_name,
+            engine=__version__,
+            time_zone_data=TIME_ZONE_DATA,
+            settings={},
+        )
+
+
+def _read(services: Services, caller: Principal, data: object, pack: Pack, engine: Engine) -> _Case:
+    def resolve(claim: AgentClaim | None) -> Agent:
+        agent = caller.agent(None if claim is None else Agent(claim.id, claim.role), pack)
+        if agent is None:
+            raise InvalidInputError(
+                [
+                    InputProblem(
+                        "/agent",
+                        "MISSING_FIELD",
+                        "`agent` is required: this credential acts for several people",
+                    )
+                ]
+            )
+        return agent
+
+    read = read_decision(data, pack, resolve_agent=resolve, now=services.clock())
+    if read.as_of is not None and not caller.may(Scope.SIMULATE):
+        raise ForbiddenError(
+            "AS_OF_FORBIDDEN", "an `as_of` of your own needs the scope `simulate`; leave it out"
+        )
+    assert isinstance(data, dict)
+    return _Case(services, caller, pack, engine, data, read)
+
+
+def sealed_json(sealed: Sealed) -> dict[str, str]:
+    """How a record holds its personal part."""
+    return {"subject": sealed.subject, "sealed": sealed.sealed}
+
+
+def _told(decision_id: str | None, decision: Decision) -> Decided:
+    return Decided(
+        decision_id,
+        decision.outcome.value,
+        tuple((plan.plan, plan.status.value, plan.binding_cap) for plan in decision.plans),
+    )
+
+
+def _time_zone_data() -> str:
+    try:
+        return f"tzdata {version('tzdata')}"
+    except PackageNotFoundError:
+        return "the system's"
+
+
+TIME_ZONE_DATA: Final = _time_zone_data()
+"""Which zone rules calendar caps were read by; written into every record."""

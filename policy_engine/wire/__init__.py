@@ -1,0 +1,1 @@
+"""The JSON on either side: strict reading of requests, writing of decisions."""

@@ -10,9 +10,11 @@ from flask import Flask
 
 from policy_engine.core.evaluation import Engine
 from policy_engine.core.policy import Pack
-from policy_engine.ledger.errors import SecretError
+from policy_engine.ledger.errors import SchemaError, SecretError, UntrustedLogError
 from policy_engine.ledger.ids import new_id
 from policy_engine.ledger.ledger import Ledger
+from policy_engine.ledger.log.notes import SigningKey
+from policy_engine.ledger.log.outside import CheckpointFile
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.packs.holder import ActivePack, PackState
 from policy_engine.rete import best_matcher
@@ -20,6 +22,7 @@ from policy_engine.settings import Settings
 from policy_engine.usecases import packs
 from policy_engine.usecases.credentials import CredentialDoor
 from policy_engine.usecases.following import PackFollower
+from policy_engine.usecases.keeping import LogKeeper, LogState
 from policy_engine.usecases.library import Library
 from policy_engine.usecases.services import Services
 from policy_engine.usecases.tokens import TokenDoor
@@ -50,6 +53,48 @@ def instance_secret(settings: Settings, *, create: bool = False) -> InstanceSecr
         )
     # A database that is there has a secret already; a new one would only hide that it is lost.
     return InstanceSecret.from_file(path, create=create and not (database and database.exists()))
+
+
+def open_log(settings: Settings, ledger: Ledger, by: str) -> SigningKey:
+    """The key that signs the log. The first time its file is made and its public half recorded.
+
+    Raises SecretError where the file is lost or is that of another log.
+    """
+    path = settings.log_key_path
+    if path is None:
+        return ledger.log.open_with(instance_secret(settings), by)
+    secret = InstanceSecret.from_file(path, create=ledger.log.key() is None)
+    return ledger.log.open_with(secret, by)
+
+
+def watch_log(settings: Settings, ledger: Ledger) -> None:
+    """Lets nothing be written on a database that doesn't hold what the last checkpoint outside
+    it says. A process that stays keeps the log instead (`log_keeper`)."""
+    path = settings.checkpoint_path
+    held = None if path is None else CheckpointFile(path).last()
+    if held is None:
+        return
+    try:
+        ledger.check_schema()
+        ledger.log.witness(held)
+    except SchemaError:
+        return  # nothing can be written on it anyhow
+    except UntrustedLogError as error:
+        ledger.log.refuse_writing(str(error))
+
+
+def log_keeper(
+    settings: Settings, ledger: Ledger, told: Callable[[LogState], None] = lambda _state: None
+) -> LogKeeper:
+    """What keeps the log in this process; not started yet."""
+    path = settings.checkpoint_path
+    return LogKeeper(
+        ledger,
+        lambda: open_log(settings, ledger, by="first start"),
+        None if path is None else CheckpointFile(path),
+        settings.log_every,
+        told,
+    )
 
 
 def build(settings: Settings, ledger: Ledger | None = None) -> Services:
@@ -83,11 +128,14 @@ def application(settings: Settings) -> Flask:
     if settings.dev and settings.embedded_database:
         services.ledger.upgrade()
     services.ledger.check_schema()
+    keeper = log_keeper(settings, services.ledger, metrics.LogGauges().show)
+    # Before anything is written: on a restored backup nothing may be.
+    keeper.start()
     activate_first(services)
     metrics.MATCHER_INFO.labels(services.matcher_name).set(1)
     follower = follow(services, metrics.PackGauges().show)
     # A forked worker leaves without `atexit`; this is called there as in any other process.
-    Finalize(None, _close, args=(services, follower), exitpriority=10)
+    Finalize(None, _close, args=(services, follower, keeper), exitpriority=10)
     return create_app(services)
 
 
@@ -106,7 +154,8 @@ def activate_first(services: Services) -> None:
         packs.activate_folder(services, services.settings.pack_folder, by="first start")
 
 
-def _close(services: Services, follower: PackFollower) -> None:
+def _close(services: Services, follower: PackFollower, keeper: LogKeeper) -> None:
     follower.stop()
+    keeper.stop()
     services.packs.close()
     services.ledger.close()

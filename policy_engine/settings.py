@@ -75,6 +75,12 @@ class Settings:
     log_level: str = "info"
     log_json: bool = True
     idempotency_kept_for: timedelta = timedelta(days=1)
+    log_key_file: Path | None = None
+    """Where the key that signs the log is kept; see `log_key_path`."""
+    log_every: timedelta = timedelta(milliseconds=500)
+    """How often waiting records are given their places in the log, under a new checkpoint."""
+    checkpoint_file: Path | None = None
+    """What checkpoints are appended to, outside the database; see `checkpoint_path`."""
     jwt: JwtSettings | None = None
     dev: bool = False
     """Set by `serve --dev` alone: an embedded database upgrades itself, and the pack's folder
@@ -98,6 +104,23 @@ class Settings:
         if self.secret_key_file is not None or self.database_file is None:
             return self.secret_key_file
         return Path(f"{self.database_file}.key")
+
+    @property
+    def log_key_path(self) -> Path | None:
+        """The file of the log's key: the one set, else one beside the secret's; None: the key is
+        derived from the secret, which is in no file either."""
+        if self.log_key_file is not None:
+            return self.log_key_file
+        if self.secret_key is not None or self.secret_path is None:
+            return None
+        return Path(f"{self.secret_path}.log")
+
+    @property
+    def checkpoint_path(self) -> Path | None:
+        """The file of checkpoints: the one set, else one beside an embedded database, else None."""
+        if self.checkpoint_file is not None or self.database_file is None:
+            return self.checkpoint_file
+        return Path(f"{self.database_file}.checkpoints")
 
     @property
     def pack_folder(self) -> Path:
@@ -154,6 +177,9 @@ def read_settings() -> Settings:
             "idempotency_kept_for",
             plain.idempotency_kept_for,
         ),
+        log_key_file=read(env.path, "log_key_file", None),
+        log_every=read(_duration(env), "log_every", plain.log_every),
+        checkpoint_file=read(env.path, "checkpoint_file", None),
         jwt=_read_jwt(env, read, problems),
     )
     if problems:

@@ -1,9 +1,7 @@
 """What every test may ask for: databases of both kinds, the shared cases, a free port."""
 
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,18 +22,12 @@ hypothesis.settings.load_profile("house")
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        # Not under pytest's own base folder: that one is closed to other users at every start,
-        # and run by root, PostgreSQL is another user.
-        folder = Path(tempfile.mkdtemp(prefix="policy-engine-"))
-        folder.chmod(0o755)
-        os.environ[CLUSTER_FOLDER] = str(folder)
+        os.environ[CLUSTER_FOLDER] = str(postgres.new_folder())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        folder = Path(os.environ.pop(CLUSTER_FOLDER))
-        postgres.stop(folder)
-        shutil.rmtree(folder)
+        postgres.remove(Path(os.environ.pop(CLUSTER_FOLDER)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

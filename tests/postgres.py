@@ -1,13 +1,15 @@
 """A real PostgreSQL for the tests, from a Python package alone: no service, no container.
 
 All workers of a run share one cluster. The first that needs it starts it; it is stopped when the
-run ends (`stop`), so a worker that dies leaves nothing behind.
+run ends, so a worker that dies leaves nothing behind; what a killed run left, the next one removes.
 """
 
 import fcntl
 import itertools
 import os
+import shutil
 import signal
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -32,6 +34,7 @@ max_connections = 300
 shared_buffers = 64MB
 """
 DATA = "postgres"
+_PREFIX = "policy-engine-tests-"
 
 
 class PostgresCluster:
@@ -68,17 +71,39 @@ class PostgresCluster:
         )
 
 
-def stop(folder: Path) -> None:
-    """Stops the cluster of a run that is over, where one was started."""
+def new_folder() -> Path:
+    """A folder for the cluster of this run. Runs that were killed are cleared away first."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(FileNotFoundError):  # another run may be clearing them away as well
+            if folder.stat().st_uid == os.geteuid() and not _runs(int(folder.name.split("-")[-2])):
+                remove(folder)
+    # Not under pytest's own base folder: that one is closed to other users at every start, and run
+    # by root, PostgreSQL is another user.
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    folder.chmod(0o755)
+    return folder
+
+
+def remove(folder: Path) -> None:
+    """Stops the cluster of a run that is over, where one was started, and removes the folder."""
     running = folder / DATA / "postmaster.pid"
     for request in (signal.SIGINT, signal.SIGQUIT):
-        if not running.exists():
-            return
-        with suppress(ProcessLookupError):
-            os.kill(int(running.read_text().splitlines()[0]), request)
-        give_up_at = time.monotonic() + 10
-        while running.exists() and time.monotonic() < give_up_at:
-            time.sleep(0.02)
+        if running.exists() and _runs(postmaster := int(running.read_text().splitlines()[0])):
+            os.kill(postmaster, request)
+            give_up_at = time.monotonic() + 10
+            while running.exists() and time.monotonic() < give_up_at:
+                time.sleep(0.02)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from sqlalchemy import (
 )
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 
 APPEND_ONLY = ("log_key", "log_leaf", "log_node", "checkpoint")
 WAITS = "rows of outbox are only ever added, and go when they are in the log"
@@ -107,7 +107,7 @@ def _guard_on_sqlite() -> None:
             )
     op.execute("DROP TRIGGER outbox_no_delete")
     op.execute(
-        "CREATE TRIGGER outbox_no_delete BEFORE DELETE ON outbox "
+        "CREATE TRIGGER outbox_no_delete BEFORE DELETE ON outbox "  # noqa: S608 -- our own names
         "WHEN NOT EXISTS (SELECT 1 FROM log_leaf WHERE record_id = OLD.record_id) "
         f"BEGIN SELECT RAISE(ABORT, '{WAITS}'); END"
     )

@@ -262,15 +262,20 @@ class ReplayAnswerSchema(Answer):
 
 class PackProblemSchema(Answer):
     file = _text("In the pack.", example="shipping_delay.yaml")
-    line = fields.Integer(required=True)
-    column = fields.Integer(required=True)
+    line = fields.Integer(required=True, metadata={"description": "From 1."})
+    column = fields.Integer(required=True, metadata={"description": "In characters, from 1."})
     severity = _word(Severity, "An error keeps a pack from becoming active.")
     code = _text("Stable, for programs.")
     message = _text("For people.")
 
 
 class ProblemErrorSchema(Answer):
-    where = fields.String(required=True, data_key="in", validate=OneOf(["body", "query"]))
+    where = fields.String(
+        required=True,
+        data_key="in",
+        validate=OneOf(["body", "query"]),
+        metadata={"description": "What the pointer leads into."},
+    )
     pointer = _text("JSON Pointer (RFC 6901).", example="/order/lines/0/paid")
     code = _text("Stable, for programs.", example="WRONG_DECIMALS")
     message = _text("For people.")
@@ -398,9 +403,15 @@ class ReadyDatabaseSchema(Answer):
     answers = _flag("Does it?")
 
 
+class ReadyLogSchema(Answer):
+    trusted = _flag("Does it go on from the last checkpoint? If not, nothing is written.")
+    because = _text("What is wrong with it.", null=True)
+
+
 class ReadySchema(Answer):
     status = _text("`ready`, or `unready` (503).")
     pack = _part(ReadyPackSchema)
     matcher = _text("What matches conditions here.")
     database = _part(ReadyDatabaseSchema)
+    log = _part(ReadyLogSchema)
     version = _text("Of the service.")

@@ -10,6 +10,7 @@ from policy_engine.api import (
     decisions,
     documents,
     door,
+    log,
     logs,
     metrics,
     operations,
@@ -46,7 +47,7 @@ def create_app(services: Services | None) -> Flask:
     app.after_request(metrics.end)
     app.after_request(_finish)
     api = spec.begin(app)
-    for module in (decisions, packs, operations, documents):
+    for module in (decisions, packs, log, operations, documents):
         api.register_blueprint(module.blueprint)
     app.extensions["api"] = api
     door.check_every_view(app)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from io import StringIO
 from typing import Any, Final
 
+import yaml
 from flask import Response, current_app, render_template
 from flask_smorest import Api
-from ruamel.yaml import YAML
-from ruamel.yaml.representer import SafeRepresenter
 
 from policy_engine.api.reading import accepts
 from policy_engine.api.spec import Blueprint
@@ -42,20 +40,9 @@ def docs() -> Response:
 @cache
 def document_text(api: Api) -> str:
     """The API document as YAML: what `openapi.yaml` at the top of the tree holds."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.width = 100
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.representer.add_representer(str, _represented)
-    text = StringIO()
-    yaml.dump(_plain(api.spec.to_dict()), text)
-    return text.getvalue()
-
-
-def _represented(representer: SafeRepresenter, text: str) -> Any:
-    # Readers of YAML 1.1, which are many, take these for booleans.
-    style = "'" if text.lower() in ("on", "off", "yes", "no", "y", "n") else None
-    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return yaml.safe_dump(
+        _plain(api.spec.to_dict()), sort_keys=False, allow_unicode=True, width=100
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
 from flask import Flask, current_app, g, request
-from werkzeug.datastructures import WWWAuthenticate
 
 from policy_engine.api import logs
 from policy_engine.api.problems import ProblemError, problem_error
@@ -105,7 +104,7 @@ def _authenticate() -> Principal:
 
 
 def _unauthenticated(detail: str, error: str | None = None) -> ProblemError:
-    challenge = WWWAuthenticate("bearer", {"realm": "policy-engine"})
+    challenge = 'Bearer realm="policy-engine"'
     if error is not None:
-        challenge["error"] = error
-    return problem_error(401, "UNAUTHENTICATED", detail, WWW_Authenticate=challenge.to_header())
+        challenge += f', error="{error}"'
+    return problem_error(401, "UNAUTHENTICATED", detail, WWW_Authenticate=challenge)

@@ -10,6 +10,7 @@ import logging
 import re
 import secrets
 import sys
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Final
 
@@ -20,6 +21,20 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _QUIET: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 log = structlog.stdlib.get_logger("policy_engine")
+
+
+class _StandardError:
+    """Writes whole lines. Where they can't be written, work goes on: a decision is on record
+    whether its log line is or not."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(message + "\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def configure(level: str, as_json: bool) -> None:
@@ -37,7 +52,7 @@ def configure(level: str, as_json: bool) -> None:
     structlog.configure(
         processors=[*shared, *tail],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_StandardError,
         cache_logger_on_first_use=True,
     )
 

@@ -26,6 +26,7 @@ from prometheus_client import (
 
 from policy_engine.packs.holder import PackState
 from policy_engine.usecases.deciding import Decided
+from policy_engine.usecases.keeping import LogState
 
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -82,6 +83,29 @@ MATCHER_INFO = Gauge(
     ("matcher",),
     multiprocess_mode="livemax",
 )
+LOG_SIZE = Gauge(
+    "policy_engine_log_size",
+    "Entries of the verifiable log",
+    multiprocess_mode="livemax",
+)
+LOG_WAITING = Gauge(
+    "policy_engine_log_waiting",
+    "Committed records that have no place in the log yet",
+    multiprocess_mode="livemax",
+)
+LOG_DELAY = Gauge(
+    "policy_engine_log_delay_seconds",
+    "For how long the oldest of the waiting records has waited",
+    multiprocess_mode="livemax",
+)
+LOG_SEQUENCED = Counter(
+    "policy_engine_log_sequenced_total", "Records given a place in the log, by this service"
+)
+LOG_UNTRUSTED = Gauge(
+    "policy_engine_log_untrusted",
+    "1 while some worker writes nothing, because the log is not the one that was signed",
+    multiprocess_mode="livemax",
+)
 
 _LIVE_FILE = re.compile(r"gauge_live.*_(\d+)\.db")
 
@@ -130,6 +154,21 @@ class PackGauges:
         PACK_BLOCKED.set(0 if state.blocked is None else 1)
         PACK_REFUSED.inc(state.failures - self._failures)
         self._failures = state.failures
+
+
+class LogGauges:
+    """Keeps the gauges at how the log stands; called after each look at it."""
+
+    def __init__(self) -> None:
+        self._sequenced = 0
+
+    def show(self, state: LogState) -> None:
+        LOG_SIZE.set(state.size)
+        LOG_WAITING.set(state.waiting)
+        LOG_DELAY.set(state.delay.total_seconds())
+        LOG_UNTRUSTED.set(1 if state.refused else 0)
+        LOG_SEQUENCED.inc(state.sequenced - self._sequenced)
+        self._sequenced = state.sequenced
 
 
 def exposition() -> tuple[bytes, str]:

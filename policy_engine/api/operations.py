@@ -38,7 +38,9 @@ def ready() -> Response:
     reading.accepts(JSON)
     state = services().packs.state
     answers = _database_answers()
-    is_ready = answers and state.revision is not None and state.blocked is None
+    refused = services().ledger.log.refusal
+    usable = state.revision is not None and state.blocked is None
+    is_ready = answers and usable and refused is None
     body = {
         "status": "ready" if is_ready else "unready",
         "pack": _pack(state),
@@ -47,6 +49,7 @@ def ready() -> Response:
             "kind": services().settings.database_url.partition(":")[0].partition("+")[0],
             "answers": answers,
         },
+        "log": {"trusted": refused is None, "because": refused},
         "version": __version__,
     }
     return sending.json(body, 200 if is_ready else 503)

@@ -17,6 +17,8 @@ _HERE = "policy_engine.cli"
         "pack": f"{_HERE}.packs:pack",
         "keys": f"{_HERE}.keys:keys",
         "db": f"{_HERE}.db:db",
+        "log": f"{_HERE}.log:log",
+        "privacy": f"{_HERE}.privacy:privacy",
         "doctor": f"{_HERE}.doctor:doctor",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -10,7 +10,7 @@ import click
 
 from policy_engine import bootstrap
 from policy_engine.cli.frame import CommandError, ExitCode
-from policy_engine.ledger.errors import LedgerError, UnavailableError
+from policy_engine.ledger.errors import LedgerError, UnavailableError, UntrustedLogError
 from policy_engine.ledger.ledger import Ledger
 from policy_engine.rete import MatcherError
 from policy_engine.settings import Settings, SettingsError, read_settings
@@ -41,6 +41,11 @@ def failures_told() -> Iterator[None]:
     """What the rooms below refuse, as one line with a hint."""
     try:
         yield
+    except UntrustedLogError as error:
+        raise CommandError(
+            f"nothing is written on this database: {error}",
+            "docs/record.md says how to go on after a restore",
+        ) from error
     except UnavailableError as error:
         raise CommandError(
             str(error), "check POLICY_ENGINE_DATABASE_URL; `policy-engine doctor` looks closer"
@@ -59,6 +64,7 @@ def opened(configured: Settings, *, create_secret: bool = False) -> Iterator[Led
     with failures_told():
         ledger = bootstrap.open_ledger(configured, create_secret=create_secret)
         try:
+            bootstrap.watch_log(configured, ledger)
             yield ledger
         finally:
             ledger.close()
@@ -75,9 +81,11 @@ def opened_ledger(*, create_secret: bool = False) -> Iterator[Ledger]:
 def opened_services() -> Iterator[Services]:
     """The services over an up-to-date database, closed afterwards."""
     with failures_told():
-        services = bootstrap.build(settings())
+        configured = settings()
+        services = bootstrap.build(configured)
         try:
             services.ledger.check_schema()
+            bootstrap.watch_log(configured, services.ledger)
             yield services
         finally:
             services.packs.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from policy_engine.cli.database import opened_ledger
+from policy_engine import bootstrap
+from policy_engine.cli.database import opened_ledger, settings
 from policy_engine.cli.frame import show_json, verb
 
 
@@ -18,10 +19,12 @@ def upgrade(output: str) -> None:
     """Create the database or bring its schema up to date, in one transaction.
 
     A new database also gets a secret key: keep a copy of it apart from the database, for
-    without it no customer and no personal part can be read.
+    without it no customer and no personal part can be read. Likewise the key that signs the log.
     """
     with opened_ledger(create_secret=True) as ledger:
         ledger.upgrade()
+        bootstrap.watch_log(settings(), ledger)
+        bootstrap.open_log(settings(), ledger, by="db upgrade")
     _tell("the database is up to date", output)
 
 

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from policy_engine import bootstrap
 from policy_engine.cli.database import opened
 from policy_engine.cli.pack_folder import usable_pack
 from policy_engine.core.policy import Pack
@@ -54,6 +55,7 @@ def prepare_development(configured: Settings) -> Development:
         if configured.embedded_database:
             ledger.upgrade()
         ledger.check_schema()
+        bootstrap.watch_log(configured, ledger)
         key = _only_key(ledger, _highest(pack))
     return Development(key, _lowest_with(pack, "agent"), _type(pack, "shipping_delay"))
 

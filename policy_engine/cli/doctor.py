@@ -16,6 +16,7 @@ from policy_engine import bootstrap
 from policy_engine.cli.frame import ExitCode, show_json, show_table, verb
 from policy_engine.ledger.errors import LedgerError, SchemaError, SecretError
 from policy_engine.ledger.ledger import Ledger
+from policy_engine.ledger.log.outside import CheckpointFile
 from policy_engine.packs.files import PackFiles, PackFilesError
 from policy_engine.packs.loading import load
 from policy_engine.packs.problems import Code, Severity
@@ -23,6 +24,7 @@ from policy_engine.rete import MatcherError, best_matcher
 from policy_engine.settings import Settings, SettingsError, read_settings
 
 _CLOCK_APART = timedelta(seconds=2)
+_LONGEST_DELAY = timedelta(seconds=30)
 _BUILT_AFTER = datetime(2025, 1, 1, tzinfo=UTC)
 _LEAST_FREE_BYTES = 200 * 2**20
 
@@ -57,7 +59,7 @@ Check = Callable[[Patient], Iterator[Finding]]
 @verb("policy-engine doctor")
 @click.pass_context
 def doctor(ctx: click.Context, output: str) -> None:
-    """Check configuration, secret key, database, migrations, active pack, clock and matcher.
+    """Check configuration, secret key, database, migrations, active pack, log, clock and matcher.
 
     Exits 1 when something is wrong; a warning alone is no failure.
     """
@@ -199,6 +201,47 @@ def check_active_pack(patient: Patient) -> Iterator[Finding]:
         yield Finding("active pack", State.WARNING, detail, advice)
 
 
+def check_log(patient: Patient) -> Iterator[Finding]:
+    if not _upgraded(patient):
+        return
+    assert patient.ledger is not None
+    path = patient.settings.checkpoint_path
+    if path is None:
+        detail = "checkpoints are kept nowhere outside the database"
+        advice = "set POLICY_ENGINE_CHECKPOINT_FILE, on another disk"
+        yield Finding("log", State.WARNING, detail, advice)
+    try:
+        held = None if path is None else CheckpointFile(path).last()
+        patient.ledger.log.witness(held)
+        status = patient.ledger.log.status()
+    except LedgerError as error:
+        text, _, advice = str(error).partition("; ")
+        yield Finding("log", State.WRONG, text, advice or "see docs/record.md")
+        return
+    if status.delay > _LONGEST_DELAY:
+        detail = f"{status.waiting} records have waited up to {status.delay.seconds} s"
+        advice = "see that the service runs and its log says nothing of the log's key"
+        yield Finding("log", State.WARNING, detail, advice)
+        return
+    yield Finding("log", State.OK, f"{status.size} entries, {status.waiting} waiting")
+
+
+def check_log_key(patient: Patient) -> Iterator[Finding]:
+    path = patient.settings.log_key_path
+    if path is None or not _upgraded(patient):
+        return
+    assert patient.ledger is not None
+    if not path.exists():
+        opened = patient.ledger.log.key() is not None
+        state = State.WRONG if opened else State.WARNING
+        advice = "restore it from a backup" if opened else "run `policy-engine db upgrade`"
+        yield Finding("log key", state, f"no `{path}`", advice)
+    elif stat.S_IMODE(path.stat().st_mode) & 0o077:
+        yield Finding("log key", State.WRONG, f"others can read `{path}`", f"chmod 600 {path}")
+    else:
+        yield Finding("log key", State.OK, f"`{path}`, for its owner alone")
+
+
 def check_clock(patient: Patient) -> Iterator[Finding]:
     now = datetime.now(UTC)
     advice = "let NTP set the clock"
@@ -249,6 +292,8 @@ CHECKS: tuple[Check, ...] = (
     check_database,
     check_migrations,
     check_active_pack,
+    check_log,
+    check_log_key,
     check_clock,
 )
 """Add a check by writing a function and naming it here."""

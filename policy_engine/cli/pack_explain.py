@@ -79,17 +79,21 @@ def _json(file: IO[bytes]) -> object:
         return read_json(file.read())
     except BadBodyError as error:
         where = f" at {error.pointer}" if error.pointer else ""
-        raise CommandError(f"`{file.name}` is no JSON request{where}: {error.message}") from None
+        raise CommandError(f"`{_name(file)}` is no JSON request{where}: {error.message}") from None
 
 
 def _grants(file: IO[bytes]) -> list[EarlierGrant]:
     listed = _json(file)
     if not isinstance(listed, list):
-        raise CommandError(f"`{file.name}` must hold a JSON list of earlier grants")
+        raise CommandError(f"`{_name(file)}` must hold a JSON list of earlier grants")
     try:
         return [read_grant(each) for each in listed]
     except EarlierGrantError as error:
-        raise CommandError(f"`{file.name}`: {error}") from None
+        raise CommandError(f"`{_name(file)}`: {error}") from None
+
+
+def _name(file: IO[bytes]) -> str:
+    return str(getattr(file, "name", "-"))
 
 
 def _show(explanation: Explanation) -> None:

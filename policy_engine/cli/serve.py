@@ -8,7 +8,10 @@ import socket
 import tempfile
 from dataclasses import replace
 from functools import partial
+from threading import Thread
+from time import sleep
 from typing import Any
+from urllib.request import urlopen
 
 import click
 
@@ -148,8 +151,20 @@ def _load(configured: Settings, development: Development | None) -> Any:
     except Exception as error:  # noqa: BLE001 - a worker's last words, in one line
         raise SystemExit(tell_failure(error)) from None
     if development is not None:
-        click.echo(development.welcome(_address(configured)))
+        address = _address(configured)
+        Thread(target=_welcome, args=(address, development.welcome(address)), daemon=True).start()
     return app
+
+
+def _welcome(address: str, text: str) -> None:
+    """Show the first request once it can be sent."""
+    for _ in range(_STOP_SECONDS * 20):
+        try:
+            with urlopen(f"{address}/livez", timeout=2):  # noqa: S310 - our own address
+                break
+        except OSError:
+            sleep(0.05)
+    click.echo(text)
 
 
 def _address(configured: Settings) -> str:

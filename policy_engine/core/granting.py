@@ -89,7 +89,7 @@ def offer_parts(remedies: Sequence[OfferedRemedy]) -> tuple[OfferPart, ...]:
     for remedy in remedies:
         kind = remedy.rule.kind
         seen[kind] = seen.get(kind, 0) + 1
-        whole_waits = remedy.status is RemedyStatus.PENDING
+        whole = kind in WHOLE_ONLY
         parts.append(
             OfferPart(
                 id=kind.value if seen[kind] == 1 else f"{kind.value}-{seen[kind]}",
@@ -99,8 +99,8 @@ def offer_parts(remedies: Sequence[OfferedRemedy]) -> tuple[OfferPart, ...]:
                 floor=remedy.floor,
                 allowed=remedy.allowed,
                 pending=remedy.pending,
-                gives=remedy.status in (RemedyStatus.ALLOWED, RemedyStatus.PARTIAL),
-                waits=remedy.pending > 0 or whole_waits,
+                gives=remedy.allowed > 0 or (whole and remedy.status is RemedyStatus.ALLOWED),
+                waits=remedy.pending > 0 or (whole and remedy.status is RemedyStatus.PENDING),
                 shares=remedy.shares,
                 valid_for=remedy.rule.valid_for,
             )

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from policy_engine.core.decision import Share
-from policy_engine.core.policy import RemedyKind
+from policy_engine.core.policy import MONEY_BACK, RemedyKind
 
 REDEEMED_LATER = frozenset({RemedyKind.COUPON, RemedyKind.STORE_CREDIT})
 """What the customer uses later. Everything else counts as redeemed when it is granted."""
@@ -203,6 +203,7 @@ def _after(state: RemedyState, position: int, entries: Sequence[Entry]) -> Remed
                 state,
                 granted=state.granted + entry.minor,
                 given=True,
+                taken_back=False,
                 granted_at=entry.at,
                 posts=(*state.posts, (position, entry.counted_at, entry.minor)),
                 shares=moved_shares(state.shares, entry.shares, 1),
@@ -241,23 +242,43 @@ def _less(
 
 
 def effects(before: GrantState, added: Sequence[Entry]) -> tuple[Effect, ...]:
-    """What entries added to a grant do to the caps, each in the window it belongs to."""
+    """What entries added to a grant do to the caps, each in the window it belongs to.
+
+    A post is present until a reversal has taken all of it back; expiry leaves it present.
+    """
     entries = (*before.entries, *added)
+    states = dict(before.remedies)
     found: list[Effect] = []
     for position in range(len(before.entries), len(entries)):
         entry = entries[position]
+        state = states[entry.remedy] = _after(states[entry.remedy], position, entries)
         if entry.movement in _SETTLES and entry.against is not None:
             reserve = entries[entry.against]
             found.append(Effect(entry.remedy, -reserve.minor, -1, reserve.counted_at))
         if entry.movement in (Movement.RESERVE, Movement.POST):
             found.append(Effect(entry.remedy, entry.minor, 1, entry.counted_at))
-        elif entry.movement in (Movement.REVERSE, Movement.EXPIRE):
+        elif entry.movement is Movement.REVERSE:
+            left = sum(left for at, _, left in state.posts if at == entry.against)
+            presence = -1 if left == 0 else 0
+            found.append(Effect(entry.remedy, -entry.minor, presence, entry.counted_at))
+        elif entry.movement is Movement.EXPIRE:
             found.append(Effect(entry.remedy, -entry.minor, 0, entry.counted_at))
-    after = fold((s.remedy for s in before.remedies.values()), entries, before.pending_until)
-    for each in after.remedies.values():
-        if each.taken_back and not before.remedies[each.remedy.id].taken_back:
-            found += [Effect(each.remedy.id, 0, -1, counted_at) for _, counted_at, _ in each.posts]
     return tuple(found)
+
+
+def money_back(before: GrantState, added: Sequence[Entry]) -> tuple[tuple[str, Share], ...]:
+    """(remedy, share) for what entries give back of a line, or free on it again (negative)."""
+    entries = (*before.entries, *added)
+    found: list[tuple[str, Share]] = []
+    for entry in added:
+        if before.remedies[entry.remedy].remedy.kind not in MONEY_BACK:
+            continue
+        if entry.movement in _SETTLES and entry.against is not None:
+            reserve = entries[entry.against]
+            found += [(entry.remedy, Share(each.line, -each.minor)) for each in reserve.shares]
+        sign = -1 if entry.movement is Movement.REVERSE else 1
+        found += [(entry.remedy, Share(each.line, sign * each.minor)) for each in entry.shares]
+    return tuple((remedy, share) for remedy, share in found if share.minor)
 
 
 def moved_shares(held: Sequence[Share], moved: Sequence[Share], sign: int) -> tuple[Share, ...]:

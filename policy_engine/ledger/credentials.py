@@ -133,7 +133,13 @@ class KeyRing:
             "owner": terms.owner,
         }
         expires_at = None if terms.expires_at is None else format_timestamp(terms.expires_at)
-        fields = {"credential": credential_id, **stated, "expires_at": expires_at}
+        fields = {
+            "credential": credential_id,
+            **stated,
+            "expires_at": expires_at,
+            # Whoever put another hash in its place could call as this credential.
+            "secret_hash": secret_hash.hex(),
+        }
         row = {
             "id": credential_id,
             "record_id": record_event(connection, "credential_created", now, by, fields),

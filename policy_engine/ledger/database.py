@@ -71,6 +71,10 @@ class Database(Protocol):
         """From now on nothing is written; None: from now on it is again."""
         ...
 
+    def forget(self) -> None:
+        """Leaves no copy of what was deleted in files that the database writes ahead."""
+        ...
+
     def close(self) -> None: ...
 
 

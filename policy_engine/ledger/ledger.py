@@ -13,8 +13,10 @@ from policy_engine.ledger import idempotency, schema
 from policy_engine.ledger.credentials import KeyRing
 from policy_engine.ledger.database import Database, kind_of
 from policy_engine.ledger.decisions import DecisionBook
+from policy_engine.ledger.erasing import Subjects
 from policy_engine.ledger.errors import UnavailableError
 from policy_engine.ledger.idempotency import KEPT_AT_LEAST, KeptAnswers
+from policy_engine.ledger.log.log import VerifiableLog
 from policy_engine.ledger.packs import PackStore
 from policy_engine.ledger.postgres import PostgresDatabase
 from policy_engine.ledger.sealing import Sealer
@@ -43,6 +45,8 @@ class Ledger:
         self.decisions = DecisionBook(database, secret, sealer)
         self.packs = PackStore(database)
         self.credentials = KeyRing(database)
+        self.subjects = Subjects(database, secret)
+        self.log = VerifiableLog(database, secret)
 
     @classmethod
     def open(

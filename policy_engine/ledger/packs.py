@@ -16,8 +16,10 @@ from policy_engine.ledger.shapes import Activation, StoredRevision
 from policy_engine.ledger.tables import ACTIVATION, PACK_REVISION
 
 _ACTIVE = select(ACTIVATION).order_by(ACTIVATION.c.sequence.desc()).limit(1)
-# Activations take turns, so that their sequence is the order in which they became visible.
-_TURN = select(func.pg_advisory_xact_lock(0x706F6C69))
+ACTIVATION_LOCK = 0x706F6C69
+"""Held alone by activations, so that their sequence is the order in which they became visible;
+shared by grants, so that none is made under a pack that another one has just replaced."""
+_TURN = select(func.pg_advisory_xact_lock(ACTIVATION_LOCK))
 
 
 class PackStore:

@@ -91,6 +91,9 @@ class PostgresDatabase:
     def refuse(self, because: str | None) -> None:
         self._gate.refusal = because
 
+    def forget(self) -> None:
+        """VACUUM and the recycling of WAL are the server's (docs/storage.md)."""
+
     def close(self) -> None:
         if self._gate.close():
             self.engine.dispose()

@@ -63,7 +63,8 @@ METADATA = MetaData(
 )
 
 
-def _required(name: str, kind: Any, *rules: Any) -> Column[Any]:
+def required(name: str, kind: Any, *rules: Any) -> Column[Any]:
+    """A column that is never null."""
     return Column(name, kind, *rules, nullable=False)
 
 
@@ -71,18 +72,18 @@ INSTANCE = Table(
     "instance",
     METADATA,
     Column("id", String, primary_key=True),
-    _required("secret_fingerprint", String),
-    _required("created_at_us", Instant),
+    required("secret_fingerprint", String),
+    required("created_at_us", Instant),
 )
 
 RECORD = Table(
     "record",
     METADATA,
     Column("id", String, primary_key=True),
-    _required("kind", String),
-    _required("recorded_at_us", Instant),
-    _required("content", LargeBinary),
-    _required("leaf_hash", LargeBinary),
+    required("kind", String),
+    required("recorded_at_us", Instant),
+    required("content", LargeBinary),
+    required("leaf_hash", LargeBinary),
 )
 
 OUTBOX = Table(
@@ -95,18 +96,18 @@ PACK_REVISION = Table(
     "pack_revision",
     METADATA,
     Column("revision", String, primary_key=True),
-    _required("archive", LargeBinary),
-    _required("stored_at_us", Instant),
+    required("archive", LargeBinary),
+    required("stored_at_us", Instant),
 )
 
 ACTIVATION = Table(
     "activation",
     METADATA,
     Column("sequence", Integer, Identity(always=True), primary_key=True),
-    _required("record_id", String, ForeignKey("record.id")),
-    _required("revision", String, ForeignKey("pack_revision.revision")),
-    _required("activated_by", String),
-    _required("activated_at_us", Instant),
+    required("record_id", String, ForeignKey("record.id")),
+    required("revision", String, ForeignKey("pack_revision.revision")),
+    required("activated_by", String),
+    required("activated_at_us", Instant),
     sqlite_autoincrement=True,
 )
 
@@ -114,9 +115,9 @@ SUBJECT = Table(
     "subject",
     METADATA,
     Column("subject", String, primary_key=True),
-    _required("key_id", LargeBinary),
-    _required("key_sealed", LargeBinary),
-    _required("created_at_us", Instant),
+    required("key_id", LargeBinary),
+    required("key_sealed", LargeBinary),
+    required("created_at_us", Instant),
     Index(None, "key_id", unique=True),
 )
 
@@ -124,17 +125,17 @@ DECISION = Table(
     "decision",
     METADATA,
     Column("id", String, ForeignKey("record.id"), primary_key=True),
-    _required("decided_at_us", Instant),
-    _required("client", String),
-    _required("order_id", String),
-    _required("customer", String),
-    _required("agent_id", String),
-    _required("role", String),
-    _required("outcome", String),
-    _required("pack_revision", String, ForeignKey("pack_revision.revision")),
-    _required("grantable", Boolean),
+    required("decided_at_us", Instant),
+    required("client", String),
+    required("order_id", String),
+    required("customer", String),
+    required("agent_id", String),
+    required("role", String),
+    required("outcome", String),
+    required("pack_revision", String, ForeignKey("pack_revision.revision")),
+    required("grantable", Boolean),
     Column("expires_at_us", Instant),
-    _required("answer_sealed", LargeBinary),
+    required("answer_sealed", LargeBinary),
     Index(None, "decided_at_us", "id"),
     Index(None, "order_id", "decided_at_us"),
     Index(None, "customer", "decided_at_us"),
@@ -153,9 +154,9 @@ IDEMPOTENCY = Table(
     "idempotency",
     METADATA,
     Column("key_hash", LargeBinary, primary_key=True),
-    _required("fingerprint", LargeBinary),
-    _required("answer_sealed", LargeBinary),
-    _required("created_at_us", Instant),
+    required("fingerprint", LargeBinary),
+    required("answer_sealed", LargeBinary),
+    required("created_at_us", Instant),
     Index(None, "created_at_us"),
 )
 
@@ -163,17 +164,17 @@ CREDENTIAL = Table(
     "credential",
     METADATA,
     Column("id", String, primary_key=True),
-    _required("record_id", String, ForeignKey("record.id")),
-    _required("secret_hash", LargeBinary),
-    _required("client", String),
-    _required("scopes", JSON),
+    required("record_id", String, ForeignKey("record.id")),
+    required("secret_hash", LargeBinary),
+    required("client", String),
+    required("scopes", JSON),
     Column("person_id", String),
     Column("person_role", String),
     Column("ceiling", String),
     Column("roster", JSON(none_as_null=True)),
     Column("owner", String),
-    _required("created_by", String),
-    _required("created_at_us", Instant),
+    required("created_by", String),
+    required("created_at_us", Instant),
     Column("expires_at_us", Instant),
 )
 
@@ -181,9 +182,9 @@ REVOCATION = Table(
     "revocation",
     METADATA,
     Column("credential_id", String, ForeignKey("credential.id"), primary_key=True),
-    _required("record_id", String, ForeignKey("record.id")),
-    _required("revoked_by", String),
-    _required("revoked_at_us", Instant),
+    required("record_id", String, ForeignKey("record.id")),
+    required("revoked_by", String),
+    required("revoked_at_us", Instant),
 )
 
 # A whole number on SQLite is a key of its own only under exactly this name.
@@ -193,15 +194,15 @@ LOG_KEY = Table(
     "log_key",
     METADATA,
     Column("verifier_key", String, primary_key=True),
-    _required("record_id", String, ForeignKey("record.id")),
+    required("record_id", String, ForeignKey("record.id")),
 )
 
 LOG_LEAF = Table(
     "log_leaf",
     METADATA,
     Column("leaf_index", _Index, primary_key=True, autoincrement=False),
-    _required("record_id", String),
-    _required("leaf_hash", LargeBinary),
+    required("record_id", String),
+    required("leaf_hash", LargeBinary),
     Index(None, "record_id", unique=True),
 )
 
@@ -210,15 +211,15 @@ LOG_NODE = Table(
     METADATA,
     Column("level", Integer, primary_key=True, autoincrement=False),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
-    _required("hash", LargeBinary),
+    required("hash", LargeBinary),
 )
 
 CHECKPOINT = Table(
     "checkpoint",
     METADATA,
     Column("sequence", _Index, primary_key=True, autoincrement=False),
-    _required("size", BigInteger),
-    _required("root", LargeBinary),
-    _required("note", String),
+    required("size", BigInteger),
+    required("root", LargeBinary),
+    required("note", String),
     Index(None, "size", unique=True),
 )

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Insert, Select, Table, bindparam, insert, literal_column, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from policy_engine.ledger.tables import OUTBOX, RECORD
 
@@ -29,6 +30,13 @@ def insert_all(connection: Connection, rows: Sequence[Row]) -> None:
         return
     for table, group in groupby(rows, key=lambda row: row[0]):
         connection.execute(_insert(table), [dict(values) for _, values in group])
+
+
+def insert_absent(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Inserts those of the rows whose keys are not there yet, one after the other."""
+    if rows:
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
 
 
 def record_rows(record_id: str, kind: str, now: datetime, content: bytes) -> list[Row]:

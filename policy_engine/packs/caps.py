@@ -20,6 +20,7 @@ from policy_engine.core.caps import (
 )
 from policy_engine.core.facts import FactType
 from policy_engine.core.money import Money
+from policy_engine.packs.amounts import PERCENT, AmountMap
 from policy_engine.packs.conditions import FactTable
 from policy_engine.packs.nodes import MapNode, Node, ScalarNode
 from policy_engine.packs.origins import Origins
@@ -27,8 +28,6 @@ from policy_engine.packs.problems import Code, ProblemList, shown
 from policy_engine.packs.roles import KIND_CHOICE, ROLE_NAME
 from policy_engine.packs.scalars import (
     FACT_NAME,
-    PERCENT,
-    AmountMap,
     Choice,
     Duration,
     Name,

@@ -19,13 +19,13 @@ from policy_engine.core.conditions import (
     comparisons,
 )
 from policy_engine.core.facts import FactSpec, FactType
+from policy_engine.packs.amounts import AmountMap as AmountShape
+from policy_engine.packs.amounts import Number
 from policy_engine.packs.nodes import BadNode, ListNode, MapNode, Node, ScalarNode
 from policy_engine.packs.problems import Code, Position, ProblemList, listed, shown
-from policy_engine.packs.scalars import AmountMap as AmountShape
 from policy_engine.packs.scalars import (
     Duration,
     Flag,
-    Number,
     Schema,
     Shape,
     Text,

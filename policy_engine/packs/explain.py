@@ -266,10 +266,10 @@ class _Explaining:
         match refused.code:
             case Refusal.CONDITION_FALSE:
                 for because in refused.because:
-                    observed = value_text(because.observed) or "null"
+                    fact, observed = because.comparison.fact, value_text(because.observed) or "null"
                     required = because.comparison.required(self._request.currency)
-                    wanted = "would have to be other than" if because.outcome else "must be"
-                    yield f"`{because.comparison.fact}` is {observed}; it {wanted} {required}"
+                    negation = "not " if because.outcome else ""
+                    yield f"`{fact}` is {observed}; required: {negation}{required}"
             case Refusal.FACTS_MISSING | Refusal.EVIDENCE_MISSING:
                 for lacking in refused.lacks:
                     yield f"send `{lacking}`: {self._ask(lacking)}"

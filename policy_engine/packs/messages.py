@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from jinja2 import Environment, TemplateSyntaxError, meta, nodes
-
 from policy_engine.core.decision import DecisionOutcome
 from policy_engine.core.policy import SCRIPT_PARTS, ForbiddenPhrase, Script
 from policy_engine.packs.nodes import Node, ScalarNode
-from policy_engine.packs.problems import Code, Position, ProblemList, shown
+from policy_engine.packs.problems import Code, Position, ProblemList
 from policy_engine.packs.scalars import LOCALE, Name, Schema, Text
-from policy_engine.packs.scripts import SLOTS, template_error
+from policy_engine.packs.scripts import SLOTS
 from policy_engine.packs.shapes import Fields, Key, ListOf, MapOf, OneOf, Table
-
-_PARSER = Environment(autoescape=False)  # noqa: S701 - it only parses, and scripts are plain text
-_LOADING = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+from policy_engine.packs.templates import CHARACTERS_AT_MOST, faults
 
 
 class Template:
@@ -25,39 +21,19 @@ class Template:
     expected = "a template"
 
     def read(self, node: Node, problems: ProblemList) -> str | None:
-        text = Text(self.expected, 8_000).read(node, problems)
+        text = Text(self.expected, CHARACTERS_AT_MOST).read(node, problems)
         if text is None or not isinstance(node, ScalarNode):
             return None
-        try:
-            tree = _PARSER.parse(text)
-            for refused in tree.find_all(_LOADING):
-                at = _line(node, refused.lineno)
-                problems.error(at, Code.TEMPLATE_FORBIDDEN, "a script can't load other templates")
-                return None
-            names = meta.find_undeclared_variables(tree) - {"range"}
-        except TemplateSyntaxError as error:
-            at = _line(node, error.lineno)
-            problems.error(at, Code.TEMPLATE_SYNTAX, _in_style(error.message))
-            return None
-        except RecursionError:
-            problems.error(node.at, Code.TEMPLATE_SYNTAX, "nested too deep")
-            return None
-        for name in sorted(names - set(SLOTS)):
-            at = _line(node, _first_use(tree, name))
-            problems.unknown(at, Code.UNKNOWN_SLOT, "slot", name, SLOTS)
-        reason = None if names - set(SLOTS) else template_error(text)
-        if reason is not None:
-            problems.error(node.at, Code.TEMPLATE_SYNTAX, _in_style(reason))
+        for fault in faults(text):
+            at = _line(node, fault.line)
+            if fault.code is Code.UNKNOWN_SLOT:
+                problems.unknown(at, fault.code, "slot", fault.text, SLOTS)
+            else:
+                problems.error(at, fault.code, fault.text)
         return text
 
     def schema(self) -> Schema:
-        return Text(self.expected, 8_000).schema()
-
-
-def _in_style(message: str | None) -> str:
-    """The template library's message as this project writes messages."""
-    text = shown(message or "not readable as a template").rstrip(".")
-    return text[:1].lower() + text[1:]
+        return Text(self.expected, CHARACTERS_AT_MOST).schema()
 
 
 def _line(node: ScalarNode, line: int) -> Position:
@@ -65,10 +41,6 @@ def _line(node: ScalarNode, line: int) -> Position:
     if not node.block:
         return node.at
     return Position(node.at.file, node.at.line + line, 1, node.at.via)
-
-
-def _first_use(tree: nodes.Template, name: str) -> int:
-    return min((each.lineno for each in tree.find_all(nodes.Name) if each.name == name), default=1)
 
 
 _PART_DOC = {

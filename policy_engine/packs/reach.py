@@ -46,7 +46,7 @@ def _can_give(role: Role, plan: Plan | AddOn, policy: str, caps: tuple[Cap, ...]
         holding = (
             () if floor else [cap for cap in caps if cap.holds_for(role.name, remedy.kind, policy)]
         )
-        if remedy.kind in ACTS or _room(remedy, holding):
+        if _room(remedy, holding):
             return True
         if remedy.kind in WHOLE_ONLY:
             return False
@@ -54,7 +54,12 @@ def _can_give(role: Role, plan: Plan | AddOn, policy: str, caps: tuple[Cap, ...]
 
 
 def _room(remedy: RemedyRule, caps: list[Cap] | tuple[()]) -> bool:
-    """Is there a currency in which the remedy has an amount and no cap is shut?"""
+    """Is there a currency in which the remedy has an amount and no cap is shut?
+
+    An act is worth nothing, so only a count of zero shuts it out.
+    """
+    if remedy.kind in ACTS:
+        return all(cap.limit != 0 for cap in caps if cap.measure is Measure.COUNT)
     currencies = _currencies_of(remedy)
     for cap in caps:
         limit = cap.limit

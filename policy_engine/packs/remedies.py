@@ -19,11 +19,12 @@ from policy_engine.core.policy import (
     RemedyRule,
     Worth,
 )
+from policy_engine.packs.amounts import PERCENT, AmountMap
 from policy_engine.packs.conditions import FactTable
 from policy_engine.packs.origins import Origins
 from policy_engine.packs.problems import Code, Position, ProblemList, listed
 from policy_engine.packs.roles import KIND_CHOICE
-from policy_engine.packs.scalars import FACT_NAME, PERCENT, AmountMap, Duration, Text, Whole
+from policy_engine.packs.scalars import FACT_NAME, Duration, Text, Whole
 from policy_engine.packs.shapes import Fields, Key, OneOf, Table
 
 KIND = Key("kind", KIND_CHOICE, "What is given.", required=True, example="coupon")

@@ -7,18 +7,14 @@ A `Shape` turns a node into a typed value, or lists what is wrong and returns No
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
-from policy_engine.core.currencies import DECIMALS
-from policy_engine.core.money import Money, MoneyError, parse_decimal, parse_money
 from policy_engine.core.times import TimeFormatError, parse_duration, parse_timestamp
 from policy_engine.packs.nodes import BadNode, ListNode, MapNode, Node, ScalarNode
-from policy_engine.packs.problems import Code, Position, ProblemList, listed, shown
+from policy_engine.packs.problems import Code, ProblemList, listed, shown
 
 T_co = TypeVar("T_co", covariant=True)
 K = TypeVar("K", bound=StrEnum)
@@ -57,7 +53,7 @@ def wrong_type(node: Node, expected: str, problems: ProblemList) -> None:
     problems.error(node.at, Code.WRONG_TYPE, f"expected {expected}, found {described(node)}")
 
 
-def _text_of(node: Node, expected: str, problems: ProblemList) -> str | None:
+def text_of(node: Node, expected: str, problems: ProblemList) -> str | None:
     if isinstance(node, ScalarNode) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ScalarNode) and isinstance(node.value, int):
@@ -80,7 +76,7 @@ class Text:
     at_most: int = 2_000
 
     def read(self, node: Node, problems: ProblemList) -> str | None:
-        text = _text_of(node, self.expected, problems)
+        text = text_of(node, self.expected, problems)
         if text is None:
             return None
         if not text.strip():
@@ -107,7 +103,7 @@ class Name:
     code: Code = Code.BAD_NAME
 
     def read(self, node: Node, problems: ProblemList) -> str | None:
-        text = _text_of(node, self.expected, problems)
+        text = text_of(node, self.expected, problems)
         if text is not None and re.fullmatch(self.pattern, text) is None:
             problems.error(
                 node.at, self.code, f"`{shown(text)}` is not {self.expected}; {self.hint}"
@@ -133,7 +129,6 @@ LOCALE = Name(
     "write it like `en` or `zh-CN`, and quote texts with commas",
     Code.BAD_LOCALE,
 )
-CURRENCY_PATTERN = r"[A-Z]{3}"
 
 
 @dataclass(frozen=True)
@@ -149,7 +144,7 @@ class Choice(Generic[K]):
         return f"a {self.what}: {listed(self.words)}"
 
     def read(self, node: Node, problems: ProblemList) -> K | None:
-        text = _text_of(node, self.expected, problems)
+        text = text_of(node, self.expected, problems)
         if text is None:
             return None
         try:
@@ -210,7 +205,7 @@ class Duration:
     expected: str = "a duration such as `P5D` or `PT15M`"
 
     def read(self, node: Node, problems: ProblemList) -> timedelta | None:
-        text = _text_of(node, self.expected, problems)
+        text = text_of(node, self.expected, problems)
         if text is None:
             return None
         try:
@@ -240,7 +235,7 @@ class Timestamp:
     expected: str = "a time with an offset such as `2026-06-01T00:00:00+08:00`"
 
     def read(self, node: Node, problems: ProblemList) -> datetime | None:
-        text = _text_of(node, self.expected, problems)
+        text = text_of(node, self.expected, problems)
         if text is None:
             return None
         try:
@@ -251,98 +246,3 @@ class Timestamp:
 
     def schema(self) -> Schema:
         return {"type": "string", "format": "date-time"}
-
-
-@dataclass(frozen=True)
-class Number:
-    """A decimal in quotes, up to `at_most` if that is set."""
-
-    at_most: int | None = None
-    signed: bool = False
-    expected: str = 'a number in quotes such as "5" or "12.5"'
-
-    def read(self, node: Node, problems: ProblemList) -> Decimal | None:
-        if isinstance(node, ScalarNode) and type(node.value) is int:
-            problems.error(
-                node.at,
-                Code.UNQUOTED_DECIMAL,
-                f'`{node.value}` must be quoted; write "{node.value}"',
-            )
-            return None
-        text = _text_of(node, self.expected, problems)
-        if text is None:
-            return None
-        try:
-            value = parse_decimal(text[1:] if self.signed and text.startswith("-") else text)
-        except MoneyError as error:
-            problems.error(node.at, Code.BAD_NUMBER, str(error))
-            return None
-        if self.at_most is not None and value > self.at_most:
-            problems.error(
-                node.at, Code.BAD_NUMBER, f"`{shown(text)}` must be at most {self.at_most}"
-            )
-            return None
-        return value.copy_negate() if text.startswith("-") else value
-
-    def schema(self) -> Schema:
-        sign = "-?" if self.signed else ""
-        return {"type": "string", "pattern": rf"^{sign}(0|[1-9][0-9]*)(\.[0-9]+)?$"}
-
-
-PERCENT = Number(at_most=1_000, expected='a percentage in quotes such as "5" or "12.5"')
-
-
-@dataclass(frozen=True)
-class AmountMap:
-    """`{CNY: "15.00", USD: "2.00"}`: exact amounts, one a currency."""
-
-    above_zero: bool = False
-    expected: str = 'amounts by currency such as `{CNY: "15.00"}`'
-
-    def read(self, node: Node, problems: ProblemList) -> Mapping[str, Money] | None:
-        if not isinstance(node, MapNode):
-            wrong_type(node, self.expected, problems)
-            return None
-        if not node.entries:
-            problems.error(node.at, Code.EMPTY_VALUE, f"expected {self.expected}, found none")
-            return None
-        amounts: dict[str, Money] = {}
-        for currency, value in node.entries.items():
-            money = self._amount(currency, node.keys[currency], value, problems)
-            if money is not None:
-                amounts[currency] = money
-        return amounts if len(amounts) == len(node.entries) else None
-
-    def _amount(
-        self, currency: str, at: Position, value: Node, problems: ProblemList
-    ) -> Money | None:
-        if currency not in DECIMALS:
-            problems.unknown(at, Code.UNKNOWN_CURRENCY, "currency", currency, DECIMALS)
-            return None
-        if isinstance(value, ScalarNode) and type(value.value) is int:
-            problems.error(
-                value.at,
-                Code.UNQUOTED_DECIMAL,
-                f'`{value.value}` must be quoted; write "{value.value}"',
-            )
-            return None
-        text = _text_of(value, 'an amount in quotes such as "15.00"', problems)
-        if text is None:
-            return None
-        try:
-            money = parse_money(text, currency)
-        except MoneyError as error:
-            problems.error(value.at, Code.BAD_AMOUNT, str(error))
-            return None
-        if self.above_zero and money.minor == 0:
-            problems.error(value.at, Code.BAD_AMOUNT, f"`{text}` must be more than zero")
-            return None
-        return money
-
-    def schema(self) -> Schema:
-        return {
-            "type": "object",
-            "minProperties": 1,
-            "propertyNames": {"pattern": f"^{CURRENCY_PATTERN}$"},
-            "additionalProperties": {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"},
-        }

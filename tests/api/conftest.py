@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jsonschema
 import pytest
@@ -57,7 +57,6 @@ class Api:
 
     app: Flask
     services: Services
-    _keys: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def key(
         self,
@@ -90,8 +89,8 @@ class Api:
         if credential is not None:
             sent.setdefault("Authorization", f"Bearer {credential}")
         if method == "POST" and idempotency_key is not None:
-            fresh = f"key-{next(self._keys)}" if idempotency_key == "fresh" else idempotency_key
-            sent.setdefault("Idempotency-Key", fresh)
+            fresh = idempotency_key == "fresh"
+            sent.setdefault("Idempotency-Key", str(uuid4()) if fresh else idempotency_key)
         answer = self.app.test_client().open(path, method=method, headers=sent, **what)
         self._check(method, path, answer)
         return answer

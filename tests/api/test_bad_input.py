@@ -1,5 +1,7 @@
 """Bad input, one by one: the exact status, code and place of every refusal."""
 
+# ruff: noqa: E501 -- a table: one case a line, whatever its length
+
 from __future__ import annotations
 
 import gzip
@@ -181,9 +183,7 @@ def test_json_that_is_no_object(shared_api: Api, body: bytes) -> None:
 def test_a_media_type_that_is_not_taken(
     shared_api: Api, headers: dict[str, str], data: Any, code: str
 ) -> None:
-    answer = shared_api.send(
-        "POST", "/v1/decisions", shared_api.key(), data=data, headers=headers
-    )
+    answer = shared_api.send("POST", "/v1/decisions", shared_api.key(), data=data, headers=headers)
     assert (answer.status_code, answer.json["code"]) == (415, code)
 
 
@@ -235,7 +235,9 @@ def test_what_nobody_asks_for_is_refused_by_name(shared_api: Api) -> None:
     ):
         answer = shared_api.send(method, path, key)
         assert (answer.status_code, answer.json["code"]) == (status, code), (method, path)
-    assert shared_api.send("PUT", "/v1/decisions", key).headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+    assert (
+        shared_api.send("PUT", "/v1/decisions", key).headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+    )
 
 
 def test_an_answer_that_the_caller_cant_read(shared_api: Api) -> None:

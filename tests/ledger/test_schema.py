@@ -18,8 +18,19 @@ from policy_engine.ledger.shapes import CredentialTerms
 from policy_engine.ledger.tables import METADATA
 from tests.ledger.given import REVISION, a_call, deciding
 
-NEVER_CHANGED = sorted(METADATA.tables)
-ONLY_ADDED = [name for name in NEVER_CHANGED if name not in ("subject", "idempotency")]
+# The tables that a decision, a pack and a credential fill; others are tested where they are filled.
+ONLY_ADDED = [
+    "instance",
+    "record",
+    "outbox",
+    "pack_revision",
+    "activation",
+    "decision",
+    "decision_reference",
+    "credential",
+    "revocation",
+]
+NEVER_CHANGED = [*ONLY_ADDED, "subject", "idempotency"]
 
 
 @pytest.fixture
@@ -179,8 +190,9 @@ def test_the_restricted_role_has_no_right_to_change_what_is_recorded(
     restricted_url: str, secret: InstanceSecret
 ) -> None:
     ledger = Ledger.open(restricted_url, secret)
-    forbidden = [f"DELETE FROM {table}" for table in ONLY_ADDED]
-    for table in NEVER_CHANGED:
+    # A place in the outbox goes when its record is in the log; a trigger refuses it before.
+    forbidden = [f"DELETE FROM {table}" for table in ONLY_ADDED if table != "outbox"]
+    for table in sorted(METADATA.tables):
         column = METADATA.tables[table].columns.keys()[-1]
         forbidden += [f"UPDATE {table} SET {column} = {column}"]
         forbidden += [f"TRUNCATE {table}", f"DROP TABLE {table}"]

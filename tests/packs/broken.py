@@ -277,6 +277,16 @@ POLICIES = [
     ),
     (
         {
+            "shipping_delay.yaml": POLICY + 'effective: {until: "2026-01-01T00:00:01Z"}\n',
+            "zz.yaml": POLICY + 'effective: {from: "2026-01-01T00:00:00Z"}\n',
+        },
+        "zz.yaml",
+        1,
+        9,
+        "OVERLAPPING_VERSIONS",
+    ),
+    (
+        {
             "shipping_delay.yaml": POLICY + 'effective: {until: "2026-01-01T00:00:00Z"}\n',
             "zz.yaml": POLICY + 'date_by: incident\neffective: {from: "2026-01-01T00:00:00Z"}\n',
         },
@@ -387,9 +397,35 @@ ROLES_AND_CAPS = [
 ]
 TEXTS = [
     (script('"{% if %}"'), "messages/en.yaml", 4, 16, "TEMPLATE_SYNTAX"),
-    (script('"{{ x|nofilter }}"'), "messages/en.yaml", 4, 16, "TEMPLATE_SYNTAX"),
+    (script('"{{ plans|nofilter }}"'), "messages/en.yaml", 4, 16, "TEMPLATE_FORBIDDEN"),
+    (script('"{{ plans is notest }}"'), "messages/en.yaml", 4, 16, "TEMPLATE_SYNTAX"),
+    (script('"{{ ' + "(" * 3000 + '1"'), "messages/en.yaml", 4, 16, "TEMPLATE_SYNTAX"),
     (script("|\n        a\n        {{ b }"), "messages/en.yaml", 6, 1, "TEMPLATE_SYNTAX"),
     (script("\"{% include 'a' %}\""), "messages/en.yaml", 4, 16, "TEMPLATE_FORBIDDEN"),
+    (script('"{{ 9 ** 9 ** 9 }}"'), "messages/en.yaml", 4, 16, "TEMPLATE_FORBIDDEN"),
+    (script("\"{{ 'a' | center(999999999) }}\""), "messages/en.yaml", 4, 16, "TEMPLATE_FORBIDDEN"),
+    (
+        script("\"{% set a = 'x' %}{% set b = a ~ a %}\""),
+        "messages/en.yaml",
+        4,
+        16,
+        "TEMPLATE_FORBIDDEN",
+    ),
+    (
+        script('"' + "{% for a in plans %}" * 4 + "{% endfor %}" * 4 + '"'),
+        "messages/en.yaml",
+        4,
+        16,
+        "TEMPLATE_FORBIDDEN",
+    ),
+    (
+        script("\"{{ plans | join('a') | join('b') }}\""),
+        "messages/en.yaml",
+        4,
+        16,
+        "TEMPLATE_FORBIDDEN",
+    ),
+    (script('"{% macro a() %}{% endmacro %}"'), "messages/en.yaml", 4, 16, "TEMPLATE_FORBIDDEN"),
     (script('"{{ custmer_name }}"'), "messages/en.yaml", 4, 16, "UNKNOWN_SLOT"),
     (script("|\n        a\n        {{ price }}"), "messages/en.yaml", 6, 1, "UNKNOWN_SLOT"),
     ({"messages/english.yaml": "scripts: {}"}, "messages/english.yaml", 1, 1, "BAD_LOCALE"),

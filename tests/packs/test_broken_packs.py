@@ -149,7 +149,7 @@ def test_who_uses_what_is_broken_elsewhere_is_not_blamed() -> None:
 @pytest.mark.parametrize(
     ("changed", "text"),
     [
-        (when("{fact: shipping.dely, over: P5D}"), "`shipping.dely`; did you mean `shipping.delay`"),
+        (when("{fact: shipping.dely, over: P5D}"), "did you mean `shipping.delay`?"),
         (when("{fact: shipping.delay, ovr: P5D}"), "unknown operator `ovr`; did you mean `over`?"),
         (remedy("{kind: cupon}"), "unknown kind of remedy `cupon`; did you mean `coupon`?"),
         (policy("titel: {en: A}"), "unknown key `titel`; did you mean `title`?"),

@@ -22,10 +22,10 @@ FILES = {
 NAMES = sorted(FILES)
 
 PIECES = [
-    "{", "}", "[", "]", ":", ": ", "- ", "\n", "\n  ", '"', "'", "&a ", "*a", "!!x ", "<<: ", "|\n",
-    "$a", "~", "null", "true", "12.10", "-1", "9" * 30, "P5D", "?", "#", "%", "---\n", "\t",
-    "\u0000", "\ufeff", "\u2028", "😀", "{{ x", "{% for %}", "fact", "all", "any", "not", "derive", "policy",
-    "parameters", "kind", "of", "limit", "percent", "is",
+    "{", "}", "[", "]", ":", ": ", "- ", "\n", "\n  ", '"', "'", "&a ", "*a", "!!x ", "<<: ",
+    "|\n", "$a", "~", "null", "true", "12.10", "-1", "9" * 30, "P5D", "?", "#", "%", "---\n",
+    "\t", "\u0000", "\ufeff", "\u2028", "😀", "{{ x", "{% for %}", "fact", "all", "any", "not",
+    "derive", "policy", "parameters", "kind", "of", "limit", "percent", "is",
 ]  # fmt: skip
 
 

@@ -100,6 +100,15 @@ WARNED: list[tuple[Files, Where]] = [
     ),
     ({"caps.yaml": "caps: []"}, ("roles.yaml", 2, 3, "ROLE_WITHOUT_VALUE_CAP")),
     (
+        {"caps.yaml": "caps: [{cap: a, scope: order, measure: count, limit: 1}]"},
+        ("roles.yaml", 2, 3, "ROLE_WITHOUT_VALUE_CAP"),
+    ),
+    (
+        in_plan("title: {en: M}, remedies: [{kind: keep_item}]")
+        | cap("{cap: no, scope: claim, measure: count, kinds: [keep_item], limit: 0}"),
+        ("shipping_delay.yaml", 13, 12, "PLAN_NOBODY_CAN_GIVE"),
+    ),
+    (
         {"caps.yaml": WHOLE["caps.yaml"].replace("measure", "roles: [agent], measure")},
         ("roles.yaml", 3, 3, "ROLE_WITHOUT_VALUE_CAP"),
     ),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, func, insert, select
 
-from policy_engine.ledger.database import Database
 from policy_engine.ledger.errors import SecretError, TamperedError, UntrustedLogError
 from policy_engine.ledger.events import record_event
-from policy_engine.ledger.log.notes import Checkpoint, NoteError, SigningKey
+from policy_engine.ledger.log.checks import DecisionCheck, Replayer
+from policy_engine.ledger.log.events import EventCheck, InstanceCheck, SubjectCheck
+from policy_engine.ledger.log.findings import Check, Report
+from policy_engine.ledger.log.notes import Checkpoint, NoteError, SigningKey, VerifierKey
 from policy_engine.ledger.log.reading import (
     LogBook,
     StoredCheckpoint,
@@ -19,6 +23,8 @@ from policy_engine.ledger.log.reading import (
 from policy_engine.ledger.log.sequencer import Sequencer
 from policy_engine.ledger.log.tiles import StoredNodes
 from policy_engine.ledger.log.tree import root
+from policy_engine.ledger.log.verify import verify
+from policy_engine.ledger.log.walk import Progress
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.tables import INSTANCE, LOG_KEY
 
@@ -28,6 +34,9 @@ _ORIGIN = "policy-engine/"
 
 class VerifiableLog(LogBook):
     """Reading as in `LogBook`; and what the process that keeps the log needs."""
+
+    refusal: str | None = None
+    """Why nothing is written at the moment."""
 
     def open_with(self, secret: InstanceSecret, by: str) -> SigningKey:
         """The key that signs checkpoints; the first call of an instance records its public half.
@@ -56,8 +65,31 @@ class VerifiableLog(LogBook):
         """
         return self._database.read(lambda connection: _witness(connection, held))
 
+    def verify(
+        self,
+        checks: Sequence[Check] = (),
+        held: Iterable[str] = (),
+        key: VerifierKey | None = None,
+        *,
+        replayer: Replayer | None = None,
+        sample: int | None = None,
+        progress: Progress = lambda _done, _total: None,
+    ) -> Report:
+        """Proves the whole again; `checks` come on top of those for what the ledger itself holds.
+
+        `replayer` evaluates the decisions again: all, or `sample` of them. See `verify.verify`.
+        """
+        own: tuple[Check, ...] = (
+            DecisionCheck(self._secret, replayer, sample),
+            EventCheck(),
+            SubjectCheck(self._secret),
+            InstanceCheck(self._secret),
+        )
+        return verify(self._database, (*own, *checks), held, key, progress)
+
     def refuse_writing(self, because: str | None) -> None:
         """From now on every call that writes is UntrustedLogError; None: from now on none is."""
+        self.refusal = because
         self._database.refuse(because)
 
     def _introduce(self, connection: Connection, signing: SigningKey, by: str) -> None:
@@ -112,4 +144,7 @@ def _opened(connection: Connection, note: str, what: str) -> Checkpoint:
         except NoteError as error:
             reasons.append(str(error))
     because = "; ".join(reasons) or "the log in the database was never opened"
-    raise UntrustedLogError(f"{what} is not of this log ({because})")
+    raise UntrustedLogError(
+        f"{what} is not of this log ({because}); restore the database that it belongs to, or, to "
+        "begin a new log, move the file of checkpoints away"
+    )

@@ -28,10 +28,12 @@ _KEY_ID_BYTES = 4
 _HASH_BYTES = 32
 _MARK = "— "
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-_NOTE = re.compile(
-    r"^[^\n]+\n[0-9]+\n[A-Za-z0-9+/]{43}=\n(?:[^\n]+\n)*\n(?:— [^\n]+ [A-Za-z0-9+/=]+\n)+",
+_SIGNATURE = r"— [^\n]+ (?:[A-Za-z0-9+/]{4}){22,}[A-Za-z0-9+/]{2}[A-Za-z0-9+/=]{2}\n"
+NOTE = re.compile(
+    r"^[^\n]+\n[0-9]+\n[A-Za-z0-9+/]{43}=\n(?:[^\n]+\n)*\n(?:" + _SIGNATURE + ")+",
     re.MULTILINE,
 )
+"""A whole signed checkpoint; a signature has 68 bytes at least, so half of one doesn't pass."""
 
 
 class NoteError(LedgerError):
@@ -82,8 +84,11 @@ class VerifierKey:
 
     def open(self, note: str) -> Checkpoint:
         """The checkpoint of a note that this key signed; NoteError for any other text."""
+        return _checkpoint(self.text(note))
+
+    def text(self, note: str) -> str:
+        """The text of a note that this key signed; NoteError."""
         text, signatures = _split(note)
-        checkpoint = _checkpoint(text)
         for name, key_id, signature in signatures:
             # As the format wants it: signatures of keys that one doesn't know are passed over.
             if (name, key_id) == (self.name, self.key_id):
@@ -91,7 +96,7 @@ class VerifierKey:
                     Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text.encode())
                 except InvalidSignature:
                     raise NoteError("the signature of the checkpoint is wrong") from None
-                return checkpoint
+                return text
         raise NoteError(f"the checkpoint is not signed by the key `{self.name}`")
 
 
@@ -116,7 +121,7 @@ class SigningKey:
 def notes_in(text: str) -> Iterator[str]:
     """The notes of a text in which they stand one after another; what is no whole note (the half
     that a crash has left) is passed over."""
-    return (match[0] for match in _NOTE.finditer(text))
+    return (match[0] for match in NOTE.finditer(text))
 
 
 def _split(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:

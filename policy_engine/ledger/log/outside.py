@@ -6,10 +6,11 @@ It is what a restored backup of the database can't take back; keep it on another
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from policy_engine.ledger.errors import LedgerError
-from policy_engine.ledger.log.notes import notes_in
+from policy_engine.ledger.log.notes import NOTE, notes_in
 
 _TAIL_BYTES = 16 * 1024
 
@@ -38,6 +39,20 @@ class CheckpointFile:
         notes = list(notes_in(tail.decode("utf-8", "replace")))
         return notes[-1] if notes else None
 
+    def notes(self) -> Iterator[str]:
+        """Every whole note, oldest first, one at a time however long the file is."""
+        try:
+            with self.path.open(encoding="utf-8", errors="replace") as file:
+                rest = ""
+                while piece := file.read(_TAIL_BYTES):
+                    rest += piece
+                    *whole, rest = _cut(rest)
+                    for part in whole:
+                        yield from notes_in(part)
+                yield from notes_in(rest)
+        except OSError as error:
+            raise CheckpointFileError(f"can't read `{self.path}`: {error.strerror}") from error
+
     def append(self, note: str) -> None:
         """Durable when it returns."""
         try:
@@ -50,6 +65,12 @@ class CheckpointFile:
                 os.close(descriptor)
         except OSError as error:
             raise CheckpointFileError(f"can't write `{self.path}`: {error.strerror}") from error
+
+
+def _cut(text: str) -> list[str]:
+    """The text up to the end of its last whole note, and what is left."""
+    end = max((match.end() for match in NOTE.finditer(text)), default=0)
+    return [text[:end], text[end:]]
 
 
 def _apart(descriptor: int) -> bytes:

@@ -124,6 +124,7 @@ class LogBook:
 
     def __init__(self, database: Database, secret: InstanceSecret) -> None:
         self._database = database
+        self._secret = secret
         self._cursors = Cursors(secret)
 
     def key(self) -> VerifierKey | None:
@@ -168,6 +169,14 @@ class LogBook:
             return LogPage(entries, None)
         end = entries[-1]
         return LogPage(entries, self._cursors.after(end.recorded_at, str(end.index), of))
+
+    def last(self, number: int, kind: str | None = None) -> tuple[LogEntry, ...]:
+        """The last entries, in the order of the log."""
+        query = _LISTED.order_by(LOG_LEAF.c.leaf_index.desc()).limit(number)
+        if kind is not None:
+            query = query.where(RECORD.c.kind == kind)
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        return tuple(_entry(row) for row in reversed(rows))
 
     def inclusion(
         self, *, record_id: str | None = None, index: int | None = None, size: int | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from policy_engine.ledger.errors import TamperedError
 from policy_engine.ledger.log.tree import Frontier, complete_subtrees, node_hash
@@ -24,7 +24,7 @@ _LEAVES = (
     .where(LOG_LEAF.c.leaf_index >= bindparam("start"), LOG_LEAF.c.leaf_index < bindparam("end"))
     .order_by(LOG_LEAF.c.leaf_index)
 )
-_NODES: Select[tuple[bytes]] = (
+_NODES = (
     select(LOG_NODE.c.hash)
     .where(
         LOG_NODE.c.level == bindparam("level"),
@@ -72,6 +72,7 @@ class StoredNodes:
 
     def _read(self, level: int, start: int) -> list[bytes]:
         bounds = {"start": start, "end": start + _TILE}
-        if level == 0:
-            return list(self._connection.execute(_LEAVES, bounds).scalars())
-        return list(self._connection.execute(_NODES, {"level": level, **bounds}).scalars())
+        query, parameters = (
+            (_LEAVES, bounds) if level == 0 else (_NODES, {"level": level, **bounds})
+        )
+        return [row[0] for row in self._connection.execute(query, parameters)]

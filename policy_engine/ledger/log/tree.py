@@ -67,19 +67,9 @@ def check_inclusion(
     """ProofError unless `proof` leads from the leaf hash to the root (RFC 9162 §2.1.3.2)."""
     if not 0 <= index < size:
         raise ProofError(f"no leaf {index} in a tree of {size}")
-    at, last, current = index, size - 1, leaf
-    for each in proof:
-        if last == 0:
-            raise ProofError("the proof is too long")
-        if at & 1 or at == last:
-            current = node_hash(each, current)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
-        else:
-            current = node_hash(current, each)
-        at, last = at >> 1, last >> 1
-    if last != 0:
-        raise ProofError("the proof is too short")
+    current = leaf
+    for is_left, each in _steps(index, size - 1, proof):
+        current = node_hash(each, current) if is_left else node_hash(current, each)
     if current != expected_root:
         raise ProofError("the proof leads to another root")
 
@@ -93,31 +83,37 @@ def check_consistency(
     if first in (0, second):
         expected = EMPTY_ROOT if first == 0 else second_root
         if proof or first_root != expected:
-            raise ProofError("the roots differ" if not proof else "the proof is too long")
+            raise ProofError("the proof is too long" if proof else "the roots differ")
         return
-    path = list(proof)
-    if first & (first - 1) == 0:
-        path.insert(0, first_root)
+    path = [first_root, *proof] if first & (first - 1) == 0 else list(proof)
     if not path:
         raise ProofError("the proof is too short")
     at, last = first - 1, second - 1
     while at & 1:
         at, last = at >> 1, last >> 1
     one = two = path[0]
-    for each in path[1:]:
-        if last == 0:
-            raise ProofError("the proof is too long")
-        if at & 1 or at == last:
+    for is_left, each in _steps(at, last, path[1:]):
+        if is_left:
             one, two = node_hash(each, one), node_hash(each, two)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
         else:
             two = node_hash(two, each)
+    if (one, two) != (first_root, second_root):
+        raise ProofError("the proof leads to other roots")
+
+
+def _steps(at: int, last: int, proof: Sequence[bytes]) -> Iterator[tuple[bool, bytes]]:
+    """From the node `at` of a level whose last node is `last` up to the root: each hash of the
+    proof, and whether it belongs on the left."""
+    for each in proof:
+        if last == 0:
+            raise ProofError("the proof is too long")
+        is_left = bool(at & 1) or at == last
+        yield is_left, each
+        while is_left and at and not at & 1:
+            at, last = at >> 1, last >> 1
         at, last = at >> 1, last >> 1
     if last != 0:
         raise ProofError("the proof is too short")
-    if (one, two) != (first_root, second_root):
-        raise ProofError("the proof leads to other roots")
 
 
 @dataclass(slots=True)

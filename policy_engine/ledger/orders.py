@@ -1,0 +1,169 @@
+"""Orders: what the shop's back end registered, and what their first grant pinned.
+
+A pin holds what may not be talked away: the customer, the currency, the lines and what was paid
+for each of them and for the shipping. What nobody has said yet is null, and is filled in by the
+first who does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, insert, select, update
+
+from policy_engine.core.facts import ABSENT
+from policy_engine.core.money import Money
+from policy_engine.core.request import DecisionRequest, Line
+from policy_engine.ledger.database import Database
+from policy_engine.ledger.grant_tables import ORDER_PIN, ORDER_REGISTRATION
+from policy_engine.ledger.writing import insert_absent
+
+Amounts = Mapping[str, int | None]
+"""`line:<id>` or `shipping` → minor units paid; None: nobody has said."""
+
+SHIPPING = "shipping"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPin:
+    """What holds for an order. `customer` is a pseudonym."""
+
+    order_id: str
+    customer: str
+    currency: str
+    amounts: Amounts
+    version: int = 0
+    """Of its registration; 0: it was never registered."""
+    first_grant_id: str | None = None
+
+    def disagrees(self, other: OrderPin) -> str | None:
+        """What of `other` contradicts this; None when nothing does."""
+        if other.customer != self.customer:
+            return "customer"
+        if other.currency != self.currency:
+            return "currency"
+        if other.amounts.keys() != self.amounts.keys():
+            return "lines"
+        for place, minor in self.amounts.items():
+            said = other.amounts[place]
+            if minor is not None and said is not None and minor != said:
+                return "shipping_paid" if place == SHIPPING else f"paid of `{place}`"
+        return None
+
+    def completed(self, other: OrderPin) -> Amounts:
+        """The amounts, with what `other` is the first to say."""
+        return {
+            place: other.amounts.get(place) if minor is None else minor
+            for place, minor in self.amounts.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One version of an order as the back end sent it. `customer` is a pseudonym."""
+
+    order_id: str
+    version: int
+    registered_at: datetime
+    client: str
+    customer: str
+    order: Mapping[str, Any]
+
+
+class OrderBook:
+    """The orders on record."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def registered(self, order_id: str) -> Registration | None:
+        """The latest version; None for an order that was never registered."""
+        return self._database.read(lambda connection: registered(connection, order_id))
+
+
+def pin_of_request(request: DecisionRequest, customer: str) -> OrderPin:
+    """What a request says of its order; `customer` is the pseudonym."""
+    shipping = request.fields.get("order.shipping_paid")
+    amounts = amounts_of(request.lines, shipping)
+    return OrderPin(request.order_id, customer, request.currency, amounts)
+
+
+def amounts_of(lines: Iterable[Line], shipping_paid: object) -> Amounts:
+    """What was paid, as far as lines and shipping say it."""
+    amounts = {f"line:{line.id}": _minor_of(line.paid) for line in lines}
+    return {**amounts, SHIPPING: _minor_of(shipping_paid)}
+
+
+def _minor_of(paid: object) -> int | None:
+    # Null money is zero (CONTRACT §4 (2)); only what is left out is not said.
+    if paid is ABSENT:
+        return 0
+    return paid.minor if isinstance(paid, Money) else None
+
+
+def registered(connection: Connection, order_id: str) -> Registration | None:
+    table = ORDER_REGISTRATION
+    query = (
+        select(table).where(table.c.order_id == order_id).order_by(table.c.version.desc()).limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return Registration(
+        row.order_id, row.version, row.registered_at_us, row.client, row.customer, row.facts
+    )
+
+
+def lock_pin(connection: Connection, wanted: OrderPin) -> OrderPin:
+    """The order's pin, locked; `wanted` becomes it where there was none."""
+    row = {
+        "order_id": wanted.order_id,
+        "customer": wanted.customer,
+        "currency": wanted.currency,
+        "amounts": dict(wanted.amounts),
+        "version": wanted.version,
+        "first_grant_id": wanted.first_grant_id,
+    }
+    insert_absent(connection, ORDER_PIN, [row])
+    return existing_pin(connection, wanted.order_id)
+
+
+def existing_pin(connection: Connection, order_id: str) -> OrderPin:
+    """The pin of an order that has one, locked."""
+    query = select(*pin_columns()).where(ORDER_PIN.c.order_id == order_id).with_for_update()
+    return pin_of(connection.execute(query).one())
+
+
+def write_pin(connection: Connection, pin: OrderPin) -> None:
+    """Changes a pin that this transaction has locked."""
+    connection.execute(
+        update(ORDER_PIN)
+        .where(ORDER_PIN.c.order_id == pin.order_id)
+        .values(amounts=dict(pin.amounts), version=pin.version, first_grant_id=pin.first_grant_id)
+    )
+
+
+def write_registration(connection: Connection, registration: Registration, record_id: str) -> None:
+    row = {
+        "order_id": registration.order_id,
+        "version": registration.version,
+        "record_id": record_id,
+        "registered_at_us": registration.registered_at,
+        "client": registration.client,
+        "customer": registration.customer,
+        "facts": dict(registration.order),
+    }
+    connection.execute(insert(ORDER_REGISTRATION), row)
+
+
+def pin_columns() -> tuple[Column[Any], ...]:
+    return tuple(ORDER_PIN.c)
+
+
+def pin_of(row: Any) -> OrderPin:
+    return OrderPin(
+        row.order_id, row.customer, row.currency, row.amounts, row.version, row.first_grant_id
+    )

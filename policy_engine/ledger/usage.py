@@ -1,0 +1,303 @@
+"""What has been used: read in one statement, for a decision or, after locking, for a grant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    String,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    tuple_,
+    union_all,
+)
+
+from policy_engine.core.caps import CounterKey, Measure, Rolling, Scope
+from policy_engine.core.ports import Usage, UsageQuestion, Used
+from policy_engine.ledger.counting import CounterClass, Place, class_of, counter_id, period_of
+from policy_engine.ledger.grant_tables import (
+    CAP_MOVEMENT,
+    EVIDENCE_USE,
+    GRANT_STATE,
+    LIMIT_COUNTER,
+    LINE_MOVEMENT,
+    ORDER_PIN,
+)
+from policy_engine.ledger.orders import OrderPin, pin_columns, pin_of
+from policy_engine.ledger.secret import InstanceSecret
+from policy_engine.ledger.tables import instant
+
+CUSTOMER = "customer"
+EVIDENCE = "evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the ledger knows besides: how the order is pinned, and whether anything is due."""
+
+    pin: OrderPin | None = None
+    due: bool = False
+    """A reserve or a coupon has run out and nobody has written that down yet."""
+
+
+class LedgerUsage:
+    """A UsagePort over the tables, as of `now`. `standing` is there once it was asked."""
+
+    def __init__(self, connection: Connection, secret: InstanceSecret, now: datetime) -> None:
+        self._connection = connection
+        self._secret = secret
+        self._now = now
+        self.standing = Standing()
+
+    def read(self, question: UsageQuestion) -> Usage:
+        asked = {self._stored(key): key for key in question.counters}
+        rolling = tuple(key for key in asked if isinstance(key.window, Rolling))
+        evidence = {self._evidence(kind, text): (kind, text) for kind, text in question.evidence}
+        statement = _statement(tuple(class_of(key) for key in rolling), bool(evidence))
+        found = _Found()
+        rows = self._connection.execute(
+            statement, self._parameters(question.order_id, asked, rolling, evidence)
+        )
+        for tag, name, amount, at in rows:
+            found.add(tag, name, amount, at)
+        pins = self._pin(question.order_id) if found.pinned else None
+        self.standing = Standing(pins, found.due)
+        used = {
+            asked[key]: found.rolling.get(str(rolling.index(key)), Used())
+            if key in rolling
+            else Used(found.counters.get(counter_id(key), 0))
+            for key in asked
+        }
+        spent = frozenset(evidence[each] for each in found.spent)
+        return Usage(used, found.lines, spent)
+
+    def after(self, usage: Usage, changes: Mapping[Place, int]) -> Usage:
+        """What `usage`, read here, comes to once these changes are written."""
+        stored = {self._stored(key): key for key in usage.used}
+        used = dict(usage.used)
+        for place, change in changes.items():
+            key = stored.get(place.key)
+            if key is None or place.period_us != period_of(key.window, self._now):
+                continue
+            oldest = used[key].oldest_at
+            if oldest is None and isinstance(key.window, Rolling):
+                oldest = self._now
+            used[key] = Used(used[key].amount + change, oldest)
+        return replace(usage, used=used)
+
+    def _stored(self, key: CounterKey) -> CounterKey:
+        """With the customer's pseudonym, as the tables know it."""
+        if key.scope is not Scope.CUSTOMER:
+            return key
+        return replace(key, key=(self._secret.pseudonym(CUSTOMER, key.key[0]),))
+
+    def _evidence(self, kind: str, reference: str) -> str:
+        return evidence_id(self._secret, kind, reference)
+
+    def _pin(self, order_id: str) -> OrderPin | None:
+        query = select(*pin_columns()).where(ORDER_PIN.c.order_id == order_id)
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else pin_of(row)
+
+    def _parameters(
+        self,
+        order_id: str,
+        asked: Mapping[CounterKey, CounterKey],
+        rolling: tuple[CounterKey, ...],
+        evidence: Mapping[str, object],
+    ) -> dict[str, Any]:
+        places = [
+            (counter_id(key), period_of(key.window, self._now))
+            for key in asked
+            if key not in rolling
+        ]
+        parameters: dict[str, Any] = {
+            "places": places or [("", 0)],
+            "order": order_id,
+            "now": self._now,
+        }
+        if evidence:
+            parameters["evidence"] = list(evidence)
+        for number, key in enumerate(rolling):
+            assert isinstance(key.window, Rolling)
+            parameters[f"since_{number}"] = self._now - key.window.length
+            parameters |= {f"key_{number}_{i}": part for i, part in enumerate(key.key)}
+            if key.currency is not None:
+                parameters[f"currency_{number}"] = key.currency
+        return parameters
+
+
+def evidence_id(secret: InstanceSecret, kind: str, reference: str) -> str:
+    """The pseudonym of an evidence's reference; `kind` holds no zero byte."""
+    return secret.pseudonym(EVIDENCE, f"{kind}\0{reference}")
+
+
+class _Found:
+    """The rows of the statement, sorted by what they tell."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, int] = {}
+        self.rolling: dict[str, Used] = {}
+        self.lines: dict[str, int] = {}
+        self.spent: set[str] = set()
+        self.due = False
+        self.pinned = False
+
+    def add(self, tag: str, name: str, amount: int | None, at: int | None) -> None:
+        match tag:
+            case "counter":
+                self.counters[name] = int(amount or 0)
+            case "rolling":
+                oldest = None if at is None else instant(at)
+                self.rolling[name] = Used(int(amount or 0), oldest)
+            case "line":
+                self.lines[name] = int(amount or 0)
+            case "spent":
+                self.spent.add(name)
+            case "pinned":
+                self.pinned = True
+            case _:
+                self.due = True
+
+
+@lru_cache(maxsize=256)
+def _statement(rolling: tuple[CounterClass, ...], evidence: bool) -> Any:
+    parts = [_counters(), _lines(), _pinned(), _due()]
+    if evidence:
+        parts.append(_spent())
+    parts += [
+        (_value if each.measure is Measure.VALUE else _count)(number, each)
+        for number, each in enumerate(rolling)
+    ]
+    return union_all(*parts)
+
+
+def _row(tag: str, name: Any, amount: Any, at: Any = None) -> tuple[Any, ...]:
+    at = cast(null(), BigInteger) if at is None else at
+    return (
+        literal(tag, String).label("tag"),
+        cast(name, String).label("name"),
+        cast(amount, BigInteger).label("amount"),
+        at.label("at"),
+    )
+
+
+def _counters() -> Select[Any]:
+    table = LIMIT_COUNTER.c
+    wanted = tuple_(table.counter, table.period_us).in_(bindparam("places", expanding=True))
+    return select(*_row("counter", table.counter, table.amount)).where(wanted)
+
+
+def _lines() -> Select[Any]:
+    table = LINE_MOVEMENT.c
+    return (
+        select(*_row("line", table.line, func.sum(table.minor)))
+        .where(table.order_id == bindparam("order", type_=String))
+        .group_by(table.line)
+    )
+
+
+def _pinned() -> Select[Any]:
+    table = ORDER_PIN.c
+    return select(*_row("pinned", table.order_id, literal(1))).where(
+        table.order_id == bindparam("order", type_=String)
+    )
+
+
+def _due() -> Select[Any]:
+    table = GRANT_STATE.c
+    first = (
+        select(table.grant_id)
+        .where(table.due_at_us <= bindparam("now", type_=table.due_at_us.type))
+        .limit(1)
+        .subquery("due")
+    )
+    return select(*_row("due", first.c.grant_id, literal(1)))
+
+
+def _spent() -> Select[Any]:
+    table = EVIDENCE_USE.c
+    return select(*_row("spent", table.evidence, literal(1))).where(
+        table.evidence.in_(bindparam("evidence", expanding=True)),
+        table.order_id != bindparam("order", type_=String),
+    )
+
+
+def _in_window(number: int, of: CounterClass) -> list[Any]:
+    """The movements that a rolling counter sums."""
+    table = CAP_MOVEMENT.c
+    columns = {
+        Scope.ORDER: (table.order_id,),
+        Scope.CLAIM: (table.order_id, table.policy),
+        Scope.CUSTOMER: (table.customer,),
+        Scope.AGENT: (table.agent_id,),
+        Scope.PACK: (),
+    }[of.scope]
+    since = bindparam(f"since_{number}", type_=table.counted_at_us.type)
+    wanted: list[Any] = [
+        table.counted_at_us > since,
+        *(
+            column == bindparam(f"key_{number}_{i}", type_=String)
+            for i, column in enumerate(columns)
+        ),
+    ]
+    if of.measure is Measure.VALUE:
+        wanted.append(table.currency == bindparam(f"currency_{number}", type_=String))
+    if of.kinds is not None:
+        wanted.append(table.kind.in_(of.kinds))
+    if of.policies is not None:
+        wanted.append(table.policy.in_(of.policies))
+    return wanted
+
+
+def _value(number: int, of: CounterClass) -> Select[Any]:
+    """The sum, and the oldest instant at which something still counts."""
+    table = CAP_MOVEMENT.c
+    minor = func.sum(table.minor)
+    held = (
+        select(table.counted_at_us.label("at"), minor.label("minor"))
+        .where(*_in_window(number, of))
+        .group_by(table.grant_id, table.counted_at_us)
+        .having(minor != 0)
+        .subquery(f"held_{number}")
+    )
+    at = cast(func.min(held.c.at), BigInteger)
+    amount = func.coalesce(func.sum(held.c.minor), 0)
+    return select(*_row("rolling", literal(str(number), String), amount, at))
+
+
+def _count(number: int, of: CounterClass) -> Select[Any]:
+    """How many grants are present, and when the first of them leaves the window."""
+    table = CAP_MOVEMENT.c
+    moment = (
+        select(
+            table.grant_id,
+            table.counted_at_us.label("at"),
+            func.sum(table.presence).label("presence"),
+        )
+        .where(*_in_window(number, of))
+        .group_by(table.grant_id, table.counted_at_us)
+        .subquery(f"moment_{number}")
+    )
+    present = (
+        select(func.max(case((moment.c.presence > 0, moment.c.at))).label("at"))
+        .group_by(moment.c.grant_id)
+        .having(func.sum(moment.c.presence) > 0)
+        .subquery(f"present_{number}")
+    )
+    at = cast(func.min(present.c.at), BigInteger)
+    return select(*_row("rolling", literal(str(number), String), func.count(), at)).select_from(
+        present
+    )

@@ -1,0 +1,223 @@
+"""`db`, `keys`, `pack activate` and `doctor`, on a real database."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.test_pack_verbs import BROKEN
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty database of each kind, that the verbs use."""
+    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", database_url)
+    monkeypatch.setenv("POLICY_ENGINE_SECRET_KEY", SECRET)
+    return database_url
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of an embedded database that is not there yet, its secret beside it."""
+    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", "sqlite:///var/engine.db")
+    return tmp_path / "var" / "engine.db"
+
+
+def create_key(run: Run, *words: str) -> dict[str, object]:
+    result = run(
+        "keys", "create", "--client", "desk", "--scope", "decide", *words, "--format", "json"
+    )
+    assert result.exit_code == 0, result.stderr
+    made: dict[str, object] = json.loads(result.stdout)
+    return made
+
+
+def states(run: Run) -> dict[str, str]:
+    return {
+        each["id"]: each["state"]
+        for each in json.loads(run("keys", "list", "--format", "json").stdout)
+    }
+
+
+def test_a_database_is_set_up_and_checked(run: Run, database: str) -> None:
+    empty = run("db", "check")
+    assert empty.exit_code == 1
+    assert "db upgrade" in empty.stderr
+    assert run("db", "upgrade").exit_code == 0
+    assert run("db", "upgrade").exit_code == 0
+    assert run("db", "check").exit_code == 0
+
+
+def test_keys_are_shown_once_listed_and_revoked(run: Run, database: str) -> None:
+    run("db", "upgrade")
+    made = create_key(run, "--act-for", "agent", "--by", "ops")
+    assert str(made["key"]).startswith(f"pe_{made['id']}_")
+    listed = run("keys", "list", "--format", "json").stdout
+    assert str(made["key"]).rpartition("_")[2] not in listed
+    (row,) = json.loads(listed)
+    assert (row["client"], row["act_for"], row["created_by"]) == ("desk", "agent", "ops")
+    assert states(run) == {made["id"]: "valid"}
+    assert run("keys", "revoke", made["id"]).exit_code == 0
+    assert states(run)[str(made["id"])].startswith("revoked")
+
+
+def test_a_key_is_printed_alone_so_that_it_can_be_piped(run: Run, embedded: Path) -> None:
+    run("db", "upgrade")
+    result = run("keys", "create", "--client", "desk", "--scope", "decide")
+    assert len(result.stdout.split()) == 1
+
+
+def test_a_key_can_be_bound_to_a_person_or_a_roster_and_expires(
+    run: Run, embedded: Path, tmp_path: Path
+) -> None:
+    run("db", "upgrade")
+    person = create_key(run, "--person", "u-1", "--role", "boss", "--expires-in", "P1D")
+    assert person["person"] == {"id": "u-1", "role": "boss"}
+    assert person["expires_at"] is not None
+    (tmp_path / "roster.json").write_text('{"u-2": "agent"}')
+    roster = create_key(run, "--act-for", "boss", "--roster", "roster.json")
+    assert roster["roster"] == {"u-2": "agent"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--person", "u", "--role", "boss", "--act-for", "boss"),
+        ("--roster", "roster.json"),
+        ("--act-for", "boss", "--expires-in", "P1M"),
+        ("--act-for", "boss", "--expires-in", "-P1D"),
+    ],
+)
+def test_terms_that_contradict_are_refused(
+    run: Run, embedded: Path, tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "roster.json").write_text('{"u-2": "agent"}')
+    assert run("keys", "create", "--client", "x", "--scope", "decide", *words).exit_code == 2
+
+
+def test_an_unknown_key_is_a_failure(run: Run, embedded: Path) -> None:
+    run("db", "upgrade")
+    result = run("keys", "revoke", "0000000000000000")
+    assert result.exit_code == 1
+    assert "0000000000000000" in result.stderr
+
+
+def test_a_pack_is_activated_once_and_by_its_revision(run: Run, database: str, pack: Path) -> None:
+    run("db", "upgrade")
+    first = json.loads(run("pack", "activate", pack, "--by", "ops", "--format", "json").stdout)
+    assert (first["previous"], first["changed"], first["activated_by"]) == (None, True, "ops")
+    again = json.loads(run("pack", "activate", pack, "--format", "json").stdout)
+    assert (again["changed"], again["revision"]) == (False, first["revision"])
+    (pack / "caps.yaml").write_text("caps: []\n")
+    other = json.loads(run("pack", "activate", pack, "--format", "json").stdout)
+    assert other["previous"] == first["revision"]
+    back = run("pack", "activate", first["revision"])
+    assert back.exit_code == 0
+    assert back.stdout.startswith(f"{first['revision']} is active")
+
+
+def test_a_pack_with_errors_is_not_activated(
+    run: Run, embedded: Path, write_pack: Callable[..., Path]
+) -> None:
+    run("db", "upgrade")
+    result = run("pack", "activate", write_pack(BROKEN))
+    assert result.exit_code == 3
+    assert "[UNQUOTED_DECIMAL]" in result.stderr
+    assert "nothing changed" in result.stderr
+
+
+def test_an_unknown_revision_is_a_failure(run: Run, embedded: Path) -> None:
+    run("db", "upgrade")
+    assert run("pack", "activate", "sha256:" + "0" * 64).exit_code == 1
+
+
+def findings(run: Run) -> tuple[int, dict[str, tuple[str, str]]]:
+    result = run("doctor", "--format", "json")
+    told = json.loads(result.stdout)
+    # The gravest finding of each check.
+    order = ("ok", "warning", "wrong")
+    told.sort(key=lambda each: order.index(each["state"]))
+    return result.exit_code, {each["check"]: (each["state"], each["advice"]) for each in told}
+
+
+def test_the_doctor_finds_a_service_well(run: Run, database: str, pack: Path) -> None:
+    run("db", "upgrade")
+    run("pack", "activate", pack)
+    code, found = findings(run)
+    assert code == 0
+    assert {check for check, (state, _) in found.items() if state == "ok"} >= {
+        "configuration",
+        "matcher",
+        "secret key",
+        "database",
+        "migrations",
+        "active pack",
+        "clock",
+    }
+
+
+def test_the_doctor_says_what_to_do_on_a_fresh_machine(run: Run, embedded: Path) -> None:
+    code, found = findings(run)
+    assert code == 1
+    state, advice = found["secret key"]
+    assert state == "wrong"
+    assert "db upgrade" in advice
+
+
+def test_the_doctor_misses_the_migrations(run: Run, database: str) -> None:
+    if database.startswith("sqlite"):
+        Path(database.removeprefix("sqlite:///")).touch()
+    code, found = findings(run)
+    assert code == 1
+    state, advice = found["migrations"]
+    assert state == "wrong"
+    assert "db upgrade" in advice
+
+
+def test_the_doctor_finds_a_secret_that_others_can_read(run: Run, embedded: Path) -> None:
+    run("db", "upgrade")
+    secret = Path(f"{embedded}.key")
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    secret.chmod(0o644)
+    code, found = findings(run)
+    assert (code, found["secret key"][0]) == (1, "wrong")
+    assert found["secret key"][1].startswith("chmod 600 ")
+
+
+def test_the_doctor_warns_of_a_database_without_a_pack(run: Run, embedded: Path) -> None:
+    run("db", "upgrade")
+    code, found = findings(run)
+    assert (code, found["active pack"][0]) == (0, "warning")
+
+
+def test_the_doctor_tells_a_wrong_setting(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLICY_ENGINE_PORT", "http")
+    code, found = findings(run)
+    assert (code, found["configuration"][0]) == (1, "wrong")
+
+
+def test_a_lost_secret_is_not_replaced_by_a_new_one(run: Run, embedded: Path) -> None:
+    run("db", "upgrade")
+    Path(f"{embedded}.key").unlink()
+    result = run("db", "upgrade")
+    assert result.exit_code == 1
+    assert "restore it from a backup" in result.stderr
+    assert not Path(f"{embedded}.key").exists()
+
+
+def test_a_database_that_does_not_answer_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("POLICY_ENGINE_SECRET_KEY", SECRET)
+    result = run("db", "check")
+    assert result.exit_code == 1
+    assert "POLICY_ENGINE_DATABASE_URL" in result.stderr
+    assert "Traceback" not in result.stderr
+    code, found = findings(run)
+    assert (code, found["database"][0]) == (1, "wrong")

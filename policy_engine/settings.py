@@ -66,6 +66,8 @@ class Settings:
     """The folder that `serve --dev` loads and watches; None: the pack that ships."""
     pack_poll: timedelta = timedelta(seconds=1)
     """How often a process looks whether another revision became active."""
+    require_registered_orders: bool = False
+    """Serve only orders that the shop's back end has registered."""
     matcher: MatcherName = "auto"
     host: str = "127.0.0.1"
     port: int = 8080
@@ -165,6 +167,9 @@ def read_settings() -> Settings:
         secret_key_file=read(env.path, "secret_key_file", None),
         pack_dir=read(env.path, "pack_dir", None, validate=_folder),
         pack_poll=read(_duration(env), "pack_poll", plain.pack_poll),
+        require_registered_orders=read(
+            env.bool, "require_registered_orders", plain.require_registered_orders
+        ),
         matcher=read(env.str, "matcher", plain.matcher, validate=_one_of(get_args(MatcherName))),
         host=read(env.str, "host", plain.host, validate=_not_empty),
         port=read(env.int, "port", plain.port, validate=_from(1, 65535)),

@@ -18,9 +18,14 @@ from pathlib import Path
 import pytest
 
 from bench.real_orders import requests
+from policy_engine.rete import available
 
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"
+
+
+MATCHERS = ["interpreter", *(["rete"] if available() else [])]
+COMMAND = [sys.executable, "-m", "policy_engine", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,17 @@ if SHARED.is_dir():
 
 
 def evaluate(pack: Path, lines: list[str], matcher: str) -> list[dict[str, object]]:
-    run = subprocess.run(  # noqa: S603 - our own command with our own arguments
-        [sys.executable, "-m", "policy_engine", "evaluate", "--pack", str(pack)]
-        + ["--matcher", matcher],
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "policy_engine",
+            "evaluate",
+            "--pack",
+            str(pack),
+            "--matcher",
+            matcher,
+        ],
         input="\n".join(lines) + "\n",
         capture_output=True,
         text=True,
@@ -64,7 +77,7 @@ def evaluate(pack: Path, lines: list[str], matcher: str) -> list[dict[str, objec
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("matcher", ["rete", "interpreter"])
+@pytest.mark.parametrize("matcher", MATCHERS)
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_late_order_gets_its_coupon_to_the_cent(name: str, matcher: str) -> None:
     sample = SAMPLES[name]

@@ -4,7 +4,6 @@ from alembic import op
 from sqlalchemy import (
     JSON,
     BigInteger,
-    CheckConstraint,
     Column,
     ForeignKeyConstraint,
     Integer,
@@ -252,7 +251,6 @@ def _create_derived() -> None:
         _required("described", String),
         _required("amount", BigInteger),
         _key("limit_counter", "counter", "period_us"),
-        CheckConstraint("amount >= 0", name="not_below_zero"),
     )
     _index("limit_counter", "class")
     op.create_table(

@@ -165,7 +165,7 @@ def _of_use_case(error: errors.UseCaseError) -> Problem:
             return Problem(422, error.code, error.detail, more=more)
         case _:
             status = 422
-    return Problem(status, error.code, error.detail)
+    return Problem(status, error.code, error.detail, more=error.more)
 
 
 def pack_problem(problem: PackProblem) -> dict[str, object]:

@@ -90,3 +90,14 @@ def opened_services() -> Iterator[Services]:
         finally:
             services.packs.close()
             services.ledger.close()
+
+
+@contextmanager
+def keeping_log(services: Services) -> Iterator[None]:
+    """Meanwhile records get their places in the log, also where no service runs."""
+    keeper = bootstrap.log_keeper(services.settings, services.ledger)
+    keeper.start()
+    try:
+        yield
+    finally:
+        keeper.stop()

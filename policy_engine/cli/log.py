@@ -11,9 +11,10 @@ log = VerbGroup(
     verbs={
         "verify": f"{_HERE}.log_verify:verify",
         "tail": f"{_HERE}.log_tail:tail",
+        "export": f"{_HERE}.log_export:export",
         "checkpoint": f"{_HERE}.log_show:checkpoint",
         "key": f"{_HERE}.log_show:key",
     },
-    help="Verify, follow and show the verifiable log.",
+    help="Verify, follow, export and show the verifiable log.",
     epilog="\b\nExample:\n  policy-engine log verify --checkpoint held.txt --key log.pub",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import tempfile
 from dataclasses import replace
@@ -127,7 +128,18 @@ def _run(configured: Settings, development: Development | None) -> None:
         log_level=LogLevels.error,
         log_dictconfig=_SERVER_LOG,
     )
+    os.register_at_fork(after_in_child=_stop_at_once)
     server.serve(target_loader=partial(_load, configured, development), wrap_loader=False)
+
+
+def _stop_at_once() -> None:
+    """Until a worker serves, SIGTERM ends it.
+
+    It begins with the handlers of its parent, which only set a flag that nobody in the worker
+    looks at: a stop while it still loads would be lost, and it would have to be killed.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 _SERVER_LOG: dict[str, Any] = {

@@ -100,6 +100,20 @@ def due(state: GrantState, now: datetime) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
+def next_due(state: GrantState) -> datetime | None:
+    """When `due` will next have something to say; None: time alone changes nothing any more."""
+    times = [
+        until + EXPIRY_GRACE
+        for each in state.remedies.values()
+        if each.remedy.kind in REDEEMED_LATER
+        and each.usable > 0
+        and (until := each.usable_until) is not None
+    ]
+    if state.pending_until is not None and state.open_reserves():
+        times.append(state.pending_until)
+    return min(times, default=None)
+
+
 def redeemed(state: GrantState, remedy: str, amount: int, now: datetime) -> tuple[Entry, ...]:
     """The customer used `amount` of a coupon or store credit."""
     each = _remedy(state, remedy)

@@ -17,7 +17,7 @@ from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.shapes import DecisionFilter, DecisionPage, Sealed, StoredDecision
 from policy_engine.ledger.subjects import SubjectKeys
 from policy_engine.ledger.tables import DECISION, DECISION_REFERENCE, RECORD, SUBJECT
-from policy_engine.ledger.transaction import (
+from policy_engine.ledger.names import (
     CUSTOMER,
     POLICY,
     REFERENCE,

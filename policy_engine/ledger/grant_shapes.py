@@ -71,20 +71,14 @@ class StoredGrant:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Entries to be written, with the record that they belong to.
-
-    `record` is canonical JSON with its personal part sealed; `answer`, where there is one, is
-    sealed before it is stored.
-    """
+    """Entries to be written; `record_id` names the record that they belong to."""
 
     record_id: str
-    kind: str
     grant: Grant
     before: GrantState
     added: tuple[Entry, ...]
-    record: bytes
     actor: str | None = None
-    answer: bytes | None = None
+    """Who did it; None: time alone."""
     references: tuple[str, ...] = ()
     """The caller's own references, kept as pseudonyms for looking up."""
     opens: bool = False

@@ -10,7 +10,6 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
-    CheckConstraint,
     Column,
     ForeignKey,
     Index,
@@ -177,7 +176,6 @@ LIMIT_COUNTER = Table(
     required("described", String),
     required("amount", BigInteger),
     Index(None, "class"),
-    CheckConstraint("amount >= 0", name="not_below_zero"),
 )
 
 LIMIT_CLASS = Table(

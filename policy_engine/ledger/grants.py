@@ -6,7 +6,7 @@ import base64
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, exists, or_, select, tuple_
@@ -34,13 +34,17 @@ from policy_engine.ledger.grant_tables import (
     GRANT_STATE,
     KEPT_ANSWER,
 )
+from policy_engine.ledger.names import (
+    CUSTOMER,
+    EXTERNAL_REFERENCE,
+    answer_context,
+    personal_context,
+)
 from policy_engine.ledger.sealing import Sealer, key_id_of
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.subjects import SubjectKeys
 from policy_engine.ledger.tables import RECORD, SUBJECT
-from policy_engine.ledger.transaction import CUSTOMER, answer_context, personal_context
 
-EXTERNAL_REFERENCE = "external_ref"
 _MICROSECOND = timedelta(microseconds=1)
 _WAITING = (GrantStatus.PENDING.value, GrantStatus.PARTLY_PENDING.value)
 
@@ -65,9 +69,7 @@ class GrantBook:
         """One grant; None for one that the caller may not see as for an unknown id."""
         return self._database.read(lambda connection: self.find(connection, grant_id, view))
 
-    def find(
-        self, connection: Connection, grant_id: str, view: GrantView
-    ) -> StoredGrant | None:
+    def find(self, connection: Connection, grant_id: str, view: GrantView) -> StoredGrant | None:
         """As `get`, on a connection that is already there."""
         row = connection.execute(select(GRANT).where(GRANT.c.id == grant_id)).one_or_none()
         if row is None:
@@ -85,15 +87,15 @@ class GrantBook:
         if cursor is not None:
             query = query.where(tuple_(*position) > self._cursors.read(cursor, of))
 
-        def read(connection: Connection) -> tuple[Sequence[Row[Any]], list[StoredGrant]]:
+        def read(connection: Connection) -> tuple[Sequence[Row[Any]], tuple[StoredGrant, ...]]:
             rows = connection.execute(query).all()
             return rows, self._stored(connection, rows[:limit])
 
         rows, grants = self._database.read(read)
         if len(rows) <= limit:
-            return GrantPage(tuple(grants), None)
+            return GrantPage(grants, None)
         last = grants[-1].grant
-        return GrantPage(tuple(grants), self._cursors.after(last.granted_at, last.id, of))
+        return GrantPage(grants, self._cursors.after(last.granted_at, last.id, of))
 
     def due(self, limit: int) -> tuple[str, ...]:
         """Grants with a reserve or a coupon that has run out, those due longest first."""
@@ -152,12 +154,12 @@ class GrantBook:
             or_(GRANT.c.client == view.client, GRANT.c.approver.in_(sorted(view.approves)))
         )
 
-    def _stored(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredGrant]:
+    def _stored(self, connection: Connection, rows: Sequence[Row[Any]]) -> tuple[StoredGrant, ...]:
         ids = [row.id for row in rows]
         remedies = _grouped(connection, GRANT_REMEDY, ids)
         entries = _grouped(connection, GRANT_ENTRY, ids)
         keys = SubjectKeys(connection, self._sealer)
-        found: list[StoredGrant] = []
+        found = []
         for row in rows:
             grant = grant_of(row, remedies[row.id])
             records = _records(connection, [grant.id, *(e.record_id for e in entries[row.id])])
@@ -184,7 +186,7 @@ class GrantBook:
                     {each.id: f"sha256:{each.leaf_hash.hex()}" for each in records.values()},
                 )
             )
-        return found
+        return tuple(found)
 
 
 def grant_of(row: Row[Any], remedies: Iterable[Row[Any]]) -> Grant:
@@ -245,7 +247,7 @@ def _grouped(
     return grouped
 
 
-def _records(connection: Connection, ids: Iterable[str]) -> dict[str, Row[Any]]:
+def _records(connection: Connection, ids: Iterable[str]) -> dict[str, Any]:
     query = select(RECORD.c.id, RECORD.c.content, RECORD.c.leaf_hash)
     rows = connection.execute(query.where(RECORD.c.id.in_(sorted(set(ids)))))
     return {row.id: row for row in rows}
@@ -261,5 +263,3 @@ def _said(keys: SubjectKeys, record_id: str, content: bytes) -> dict[str, str] |
         return None
     said: dict[str, str] = json.loads(opened)
     return said
-
-

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, exists, select, tuple_
 
-from policy_engine.core.decision import Share
-from policy_engine.core.grants import Entry, GrantRemedy, Movement
-from policy_engine.core.policy import RemedyKind
-from policy_engine.core.request import Agent
+from policy_engine.core.grants import Entry
 from policy_engine.ledger.database import Database
 from policy_engine.ledger.events import record_event
+from policy_engine.ledger.grant_shapes import Grant
 from policy_engine.ledger.grant_tables import GRANT, GRANT_ENTRY, GRANT_REMEDY
+from policy_engine.ledger.grants import entry_of, grant_of
+from policy_engine.ledger.names import CUSTOMER
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.tables import DECISION, LOG_LEAF, RECORD
-from policy_engine.ledger.transaction import CUSTOMER
 
 _PAGE = 200
 
@@ -65,25 +64,9 @@ class RecordedEntry:
 
 @dataclass(frozen=True, slots=True)
 class RecordedGrant:
-    """A grant with its entries so far, in order."""
+    """A grant, its entries so far, in order, and the decision that it takes an offer of."""
 
-    id: str
-    granted_at: datetime
-    client: str
-    owner: str | None
-    """The person who answers for the credential that requested it."""
-    order_id: str
-    customer: str
-    """A pseudonym."""
-    agent: Agent
-    plan: str
-    currency: str
-    approver: str | None
-    """The lowest role that may approve what waits."""
-    pending_until: datetime | None
-    pack_revision: str
-    """The revision whose caps it met."""
-    remedies: tuple[GrantRemedy, ...]
+    grant: Grant
     entries: tuple[RecordedEntry, ...]
     decision: RecordedDecision
 
@@ -176,7 +159,7 @@ class History:
             for grant in self._whole(rows, until):
                 kept = _below(grant.entries, below)
                 if kept:
-                    yield grant if len(kept) == len(grant.entries) else _cut(grant, kept)
+                    yield replace(grant, entries=kept)
 
     def _whole(self, rows: Sequence[Row[Any]], until: datetime) -> Iterator[RecordedGrant]:
         ids = [row.id for row in rows]
@@ -197,21 +180,9 @@ class History:
         remedies_of, entries_of = _by_grant(remedies), _by_grant(entries)
         for row in rows:
             yield RecordedGrant(
-                id=row.id,
-                granted_at=row.granted_at_us,
-                client=row.client,
-                owner=row.owner,
-                order_id=row.order_id,
-                customer=row.customer,
-                agent=Agent(row.agent_id, row.role),
-                plan=row.plan,
-                currency=row.currency,
-                approver=row.approver,
-                pending_until=row.pending_until_us,
-                pack_revision=row.pack_revision,
-                remedies=tuple(_remedy(each) for each in remedies_of[row.id]),
-                entries=tuple(_entry(each) for each in entries_of[row.id]),
-                decision=by_id[row.decision_id],
+                grant_of(row, remedies_of[row.id]),
+                tuple(_entry(each) for each in entries_of[row.id]),
+                by_id[row.decision_id],
             )
 
     def _pages(self, query: Select[Any], at: Any, entry_id: Any) -> Iterator[Row[Any]]:
@@ -221,24 +192,15 @@ class History:
     def _paged(self, query: Select[Any], at: Any, entry_id: Any) -> Iterator[Sequence[Row[Any]]]:
         ordered = query.order_by(at, entry_id).limit(_PAGE)
         page = ordered
-        while True:
-            rows = self._database.read(
-                lambda connection, wanted=page: connection.execute(wanted).all()  # type: ignore[misc]
-            )
-            if rows:
-                yield rows
+        while rows := self._read(page):
+            yield rows
             if len(rows) < _PAGE:
                 return
             last = rows[-1]
-            page = ordered.where(
-                tuple_(at, entry_id) > tuple_(*_bound(at, getattr(last, at.name)), last.id)
-            )
+            page = ordered.where(tuple_(at, entry_id) > (getattr(last, at.name), last.id))
 
-
-def _bound(column: Any, value: Any) -> tuple[Any]:
-    from sqlalchemy import literal
-
-    return (literal(value, column.type),)
+    def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        return self._database.read(lambda connection: connection.execute(query).all())
 
 
 def _by_grant(rows: Sequence[Row[Any]]) -> Mapping[str, list[Row[Any]]]:
@@ -255,3 +217,21 @@ def _below(entries: tuple[RecordedEntry, ...], below: int | None) -> tuple[Recor
         if each.place.index is None or each.place.index >= below:
             return entries[:position]
     return entries
+
+
+def _decision(row: Row[Any]) -> RecordedDecision:
+    return RecordedDecision(
+        place=Place(row.id, row.recorded_at_us, f"sha256:{row.leaf_hash.hex()}", row.leaf_index),
+        client=row.client,
+        order_id=row.order_id,
+        customer=row.customer,
+        grantable=row.grantable,
+        expires_at=row.expires_at_us,
+        content=row.content,
+    )
+
+
+def _entry(row: Row[Any]) -> RecordedEntry:
+    digest = f"sha256:{row.leaf_hash.hex()}"
+    place = Place(row.record_id, row.recorded_at_us, digest, row.leaf_index)
+    return RecordedEntry(entry_of(row), row.actor, place, row.content)

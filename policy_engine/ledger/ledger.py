@@ -15,15 +15,18 @@ from policy_engine.ledger.database import Database, kind_of
 from policy_engine.ledger.decisions import DecisionBook
 from policy_engine.ledger.erasing import Subjects
 from policy_engine.ledger.errors import UnavailableError
+from policy_engine.ledger.grants import GrantBook
+from policy_engine.ledger.history import History
 from policy_engine.ledger.idempotency import KEPT_AT_LEAST, KeptAnswers
 from policy_engine.ledger.log.log import VerifiableLog
+from policy_engine.ledger.orders import OrderBook
 from policy_engine.ledger.packs import PackStore
 from policy_engine.ledger.postgres import PostgresDatabase
 from policy_engine.ledger.sealing import Sealer
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.shapes import Answer, IdempotencyKey
 from policy_engine.ledger.sqlite import SqliteDatabase
-from policy_engine.ledger.transaction import Snapshot, Transaction
+from policy_engine.ledger.transaction import Books, Snapshot, Transaction
 from policy_engine.ledger.writing import insert_all
 
 T = TypeVar("T")
@@ -43,10 +46,14 @@ class Ledger:
         self._sealer = sealer
         self._kept = KeptAnswers(secret, sealer)
         self.decisions = DecisionBook(database, secret, sealer)
+        self.grants = GrantBook(database, secret, sealer, self.decisions)
+        self.orders = OrderBook(database)
+        self._books = Books(database, self.decisions, self.grants)
         self.packs = PackStore(database)
         self.credentials = KeyRing(database)
         self.subjects = Subjects(database, secret)
         self.log = VerifiableLog(database, secret)
+        self.history = History(database, secret)
 
     @classmethod
     def open(
@@ -114,7 +121,9 @@ class Ledger:
     def preview(self, look: Callable[[Snapshot], T]) -> T:
         """Runs `look` on one consistent view; nothing is recorded."""
         return self._database.read(
-            lambda connection: look(Snapshot(self._database.now(connection)))
+            lambda connection: look(
+                Snapshot(connection, self._database.now(connection), self._secret)
+            )
         )
 
     def sweep(self, kept_for: timedelta = KEPT_AT_LEAST) -> int:
@@ -138,17 +147,20 @@ class Ledger:
             again = self._kept.again(key, opening, lambda one: self._answer(connection, one))
             if again is not None:
                 return again
-        transaction = Transaction(connection, opening.now, self._secret, self._sealer)
+        transaction = Transaction(connection, opening.now, self._secret, self._sealer, self._books)
         answer = work(transaction)
         rows = transaction.rows()
         if key is not None:
             rows.append(self._kept.row(key, answer, transaction.answers, opening.now))
         insert_all(connection, rows)
+        transaction.grants.update_states()
         return answer
 
-    def _answer(self, connection: Connection, decision_id: str) -> bytes | None:
-        decision = self.decisions.find(connection, decision_id)
-        return None if decision is None else decision.answer
+    def _answer(self, connection: Connection, record_id: str) -> bytes | None:
+        decision = self.decisions.find(connection, record_id)
+        if decision is not None:
+            return decision.answer
+        return self.grants.answer(connection, record_id)
 
 
 def _raced(error: IntegrityError) -> bool:

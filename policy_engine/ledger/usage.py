@@ -35,12 +35,10 @@ from policy_engine.ledger.grant_tables import (
     LINE_MOVEMENT,
     ORDER_PIN,
 )
+from policy_engine.ledger.names import CUSTOMER, EVIDENCE
 from policy_engine.ledger.orders import OrderPin, pin_columns, pin_of
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.tables import instant
-
-CUSTOMER = "customer"
-EVIDENCE = "evidence"
 
 
 @dataclass(frozen=True, slots=True)

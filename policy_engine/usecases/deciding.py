@@ -16,11 +16,19 @@ from policy_engine.core.evaluation import Engine
 from policy_engine.core.money import MoneyError
 from policy_engine.core.policy import Pack
 from policy_engine.core.request import Agent
+from policy_engine.ledger.orders import Registration
 from policy_engine.ledger.shapes import Answer, DecisionWrite, IdempotencyKey, Sealed
 from policy_engine.ledger.transaction import Snapshot, Transaction
 from policy_engine.packs.scripts import render_script
+from policy_engine.usecases.due import DueError, with_due_settled
 from policy_engine.usecases.errors import ForbiddenError
 from policy_engine.usecases.principals import Principal, Scope
+from policy_engine.usecases.registered import (
+    check_pin,
+    check_registered,
+    order_id_of,
+    without_repetitions,
+)
 from policy_engine.usecases.services import Services
 from policy_engine.wire.decisions import decision_body
 from policy_engine.wire.personal import split_personal
@@ -32,7 +40,12 @@ from policy_engine.wire.records import (
     leaf_digest,
 )
 from policy_engine.wire.replay import NotedUsage
-from policy_engine.wire.requests import AgentClaim, ReadRequest, read_decision
+from policy_engine.wire.requests import (
+    AgentClaim,
+    ReadRequest,
+    RegisteredOrder,
+    read_decision,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +71,22 @@ def decide(
 ) -> DecideAnswer:
     """Decide and record; the answer is what was committed, or was under the same key before.
 
-    Raises InvalidInputError, ForbiddenError, NoPackError and what `Ledger.decide` does.
+    Raises InvalidInputError, ForbiddenError, ConflictError, NoPackError and what `Ledger.decide`
+    does.
     """
     with services.packs.use() as (pack, engine):
         case = _read(services, caller, data, pack, engine)
         told: list[Decided] = []
 
-        def work(transaction: Transaction) -> Answer:
-            recorded = case.record(transaction, services.new_id())
-            told[:] = [recorded.decided]
-            return recorded.answer
+        def decide_once(settled: bool) -> Answer:
+            def work(transaction: Transaction) -> Answer:
+                recorded = case.record(transaction, services.new_id(), settled)
+                told[:] = [recorded.decided]
+                return recorded.answer
 
-        answer = services.ledger.decide(key, work)
+            return services.ledger.decide(key, work)
+
+        answer = with_due_settled(services, decide_once)
     return DecideAnswer(answer, None if answer.replayed else told[0])
 
 
@@ -77,7 +94,10 @@ def dry_run(services: Services, caller: Principal, data: object) -> DecideAnswer
     """Decide without recording: what `decide` would answer now. Raises as `decide` does."""
     with services.packs.use() as (pack, engine):
         case = _read(services, caller, data, pack, engine)
-        body, decision = services.ledger.preview(case.look)
+        body, decision = with_due_settled(
+            services,
+            lambda settled: services.ledger.preview(lambda snapshot: case.look(snapshot, settled)),
+        )
     return DecideAnswer(Answer(200, orjson.dumps(body)), _told(None, decision))
 
 
@@ -95,17 +115,47 @@ class _Case:
     caller: Principal
     pack: Pack
     engine: Engine
-    body: Mapping[str, Any]
+    data: object
+    """As it was sent."""
     read: ReadRequest
+    version: int = 0
+    """Of the order's registration that the request was completed with; 0: with none."""
 
-    def look(self, snapshot: Snapshot) -> tuple[dict[str, Any], Decision]:
-        decision = self._evaluate(snapshot.now, NotedUsage(snapshot.usage))
-        return self._answer(decision, None, None, dry_run=True), decision
+    def look(self, snapshot: Snapshot, settled: bool) -> tuple[dict[str, Any], Decision]:
+        case, decision, _ = self._evaluated(snapshot, settled)
+        return case._answer(decision, None, None, dry_run=True), decision
 
-    def record(self, transaction: Transaction, decision_id: str) -> _Recorded:
-        usage = NotedUsage(transaction.usage)
-        decision = self._evaluate(transaction.now, usage)
-        public, personal = split_personal(self.body, self.pack)
+    def record(self, transaction: Transaction, decision_id: str, settled: bool) -> _Recorded:
+        case, decision, usage = self._evaluated(transaction, settled)
+        return case._recorded(transaction, decision_id, decision, usage)
+
+    def _evaluated(self, snapshot: Snapshot, settled: bool) -> tuple[_Case, Decision, NotedUsage]:
+        """The decision, by the order as it is registered and pinned by now."""
+        used = snapshot.usage(self.read.as_of)
+        noted = NotedUsage(used)
+        decision = self._evaluate(snapshot.now, noted)
+        pin = used.standing.pin
+        if not settled and used.standing.due:
+            raise DueError
+        if pin is not None and pin.version != self.version:
+            registration = snapshot.registered(self.read.request.order_id)
+            again = _completed(
+                self.services, self.caller, self.data, self.pack, self.engine, registration
+            )
+            return again._evaluated(snapshot, settled)
+        request = self.read.request
+        check_registered(pin, required=self.services.settings.require_registered_orders)
+        check_pin(pin, request, snapshot.customer(request.customer_id))
+        return self, decision, noted
+
+    def _recorded(
+        self,
+        transaction: Transaction,
+        decision_id: str,
+        decision: Decision,
+        usage: NotedUsage,
+    ) -> _Recorded:
+        public, personal = split_personal(self.read.body, self.pack)
         request = self.read.request
         record = decision_record(
             decision,
@@ -195,27 +245,53 @@ class _Case:
 
 
 def _read(services: Services, caller: Principal, data: object, pack: Pack, engine: Engine) -> _Case:
-    def resolve(claim: AgentClaim | None) -> Agent:
-        agent = caller.agent(None if claim is None else Agent(claim.id, claim.role), pack)
-        if agent is None:
-            raise InvalidInputError(
-                [
-                    InputProblem(
-                        "/agent",
-                        "MISSING_FIELD",
-                        "`agent` is required: this credential acts for several people",
-                    )
-                ]
-            )
-        return agent
+    order_id = order_id_of(data)
+    registration = None if order_id is None else services.ledger.orders.registered(order_id)
+    return _completed(services, caller, data, pack, engine, registration)
 
-    read = read_decision(data, pack, resolve_agent=resolve, now=services.clock())
+
+def _completed(
+    services: Services,
+    caller: Principal,
+    data: object,
+    pack: Pack,
+    engine: Engine,
+    registration: Registration | None,
+) -> _Case:
+    """The request as it is sent, with what was registered of its order."""
+
+    def resolve(claim: AgentClaim | None) -> Agent:
+        return agent_of(caller, None if claim is None else Agent(claim.id, claim.role), pack)
+
+    given, registered = data, None
+    if registration is not None:
+        given = without_repetitions(data, registration.order)
+        registered = RegisteredOrder(registration.order)
+    read = read_decision(
+        given, pack, resolve_agent=resolve, now=services.clock(), registered=registered
+    )
     if read.as_of is not None and not caller.may(Scope.SIMULATE):
         raise ForbiddenError(
             "AS_OF_FORBIDDEN", "an `as_of` of your own needs the scope `simulate`; leave it out"
         )
-    assert isinstance(data, dict)
-    return _Case(services, caller, pack, engine, data, read)
+    version = 0 if registration is None else registration.version
+    return _Case(services, caller, pack, engine, data, read, version)
+
+
+def agent_of(caller: Principal, named: Agent | None, pack: Pack) -> Agent:
+    """The agent that the caller acts as. InvalidInputError, ForbiddenError."""
+    agent = caller.agent(named, pack)
+    if agent is None:
+        raise InvalidInputError(
+            [
+                InputProblem(
+                    "/agent",
+                    "MISSING_FIELD",
+                    "`agent` is required: this credential acts for several people",
+                )
+            ]
+        )
+    return agent
 
 
 def sealed_json(sealed: Sealed) -> dict[str, str]:

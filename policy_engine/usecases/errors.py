@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class UseCaseError(Exception):
-    """A call that can't be carried out: a stable `code`, and a `detail` for people."""
+    """A call that can't be carried out: a stable `code`, a `detail` for people, and what a
+    program may want to know `more`, as JSON."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, more: Mapping[str, object] | None = None) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.more = more or {}
 
 
 class ForbiddenError(UseCaseError):

@@ -30,7 +30,7 @@ from policy_engine.core.policy import (
 from policy_engine.core.request import DecisionRequest
 from policy_engine.core.times import format_duration, format_timestamp
 from policy_engine.wire.per_pack import PerPack
-from policy_engine.wire.texts import ask_text, localised, needed_type, refusal_text, serves
+from policy_engine.wire.texts import ask_text, language, localised, needed_type, refusal_text
 
 Json = dict[str, Any]
 
@@ -89,6 +89,17 @@ def value_body(value: Value) -> object:
     if isinstance(value, frozenset):
         return sorted(value)
     return value_text(value)
+
+
+def _by_language(pack: Pack) -> dict[str, list[Json]]:
+    phrases: dict[str, list[Json]] = {}
+    for each in pack.never_say:
+        shown = {"phrase": each.phrase, "family": each.family, "instead": each.instead}
+        phrases.setdefault(language(each.locale), []).append(shown)
+    return phrases
+
+
+_never_say = PerPack(_by_language)
 
 
 class _Answer:
@@ -164,11 +175,7 @@ class _Answer:
                 for due in decision.milestones
             ],
             "follow_ups": [_follow_up(of, what) for of, what in decision.follow_ups],
-            "never_say": [
-                {"phrase": each.phrase, "family": each.family, "instead": each.instead}
-                for each in self._pack.never_say
-                if serves(each.locale, self._locale)
-            ],
+            "never_say": _never_say(self._pack).get(language(self._locale), []),
         }
 
     def _action(self, due: Due) -> Json:

@@ -24,24 +24,20 @@ def localised(text: Text, locale: str, default_locale: str) -> str:
     if locale in text:
         return text[locale]
     for wanted in (locale, default_locale):
-        found = _of_language(text, wanted)
+        found = _oflanguage(text, wanted)
         if found is not None:
             return text[found]
     return next(iter(text.values()), "")
 
 
-def serves(written: str, locale: str) -> bool:
-    """Is something written in one locale for people who use the other? By language alone."""
-    return _language(written) == _language(locale)
-
-
-def _language(locale: str) -> str:
+def language(locale: str) -> str:
+    """The language of a locale: `zh` of `zh-CN`. Phrases are for all who speak it."""
     return locale.partition("-")[0].lower()
 
 
-def _of_language(locales: Iterable[str], wanted: str) -> str | None:
-    near = [each for each in locales if serves(each, wanted)]
-    exact = [each for each in near if each.lower() in (wanted.lower(), _language(wanted))]
+def _oflanguage(locales: Iterable[str], wanted: str) -> str | None:
+    near = [each for each in locales if language(each) == language(wanted)]
+    exact = [each for each in near if each.lower() in (wanted.lower(), language(wanted))]
     exact.sort(key=lambda each: each.lower() != wanted.lower())
     return next(iter([*exact, *near]), None)
 

@@ -204,3 +204,28 @@ def test_dev_does_not_begin_with_a_pack_that_has_errors(
     )
     result = run("serve", "--dev", "--port", free_port())
     assert result.exit_code == 3
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_a_stop_while_workers_still_load_is_not_lost(
+    run: Run,
+    tmp_path: Path,
+    free_port: Callable[[], int],
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("POLICY_ENGINE_SECRET_KEY", SECRET)
+    assert run("db", "upgrade").exit_code == 0
+    words = ("--workers", "2", "--port", str(free_port()))
+    with served(tmp_path, *words, DATABASE_URL=postgres_url, SECRET_KEY=SECRET) as process:
+        until(lambda: len(children(process.pid)) == 2, tmp_path)
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+    assert children(process.pid) == []
+
+
+def children(pid: int) -> list[str]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return listed.read_text().split() if listed.exists() else []

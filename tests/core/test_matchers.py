@@ -21,9 +21,7 @@ from policy_engine.core.ports import Network, RuleBook
 from policy_engine.rete import flattening
 from policy_engine.rete.flattening import Flattening, grouped
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info >= (3, 13), reason="durable_rules imports on no Python from 3.13 on"
-)
+pytestmark = pytest.mark.rete
 
 
 def leaves(numbers: int) -> st.SearchStrategy[Formula]:
@@ -229,7 +227,6 @@ def resident_kib() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("closing", [True, False], ids=["closed", "forgotten"])
 def test_discarded_books_leave_nothing_behind(closing: bool) -> None:
     random = Random(5)

@@ -1,5 +1,7 @@
 """Checkpoints are C2SP signed notes: other tools read them, and nothing else passes for one."""
 
+from pathlib import Path
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -33,7 +35,9 @@ def test_a_note_of_another_implementation_is_read() -> None:
 
 
 def test_a_checkpoint_is_signed_and_opened_again() -> None:
-    assert NOTE.startswith("policy-engine/test\n4711\ncnJycnJycnJycnJycnJycnJycnJycnJycnJycnJycnI=\n\n")
+    assert NOTE.startswith(
+        "policy-engine/test\n4711\ncnJycnJycnJycnJycnJycnJycnJycnJycnJycnJycnI=\n\n"
+    )
     assert KEY.verifier.open(NOTE) == CHECKPOINT
     assert VerifierKey.parse(str(KEY.verifier)) == KEY.verifier
 
@@ -78,7 +82,7 @@ def test_the_key_is_printed_nowhere() -> None:
     assert "k" * 32 not in repr(KEY)
 
 
-def test_the_file_outside_gives_back_the_last_whole_note(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_file_outside_gives_back_the_last_whole_note(tmp_path: Path) -> None:
     file = CheckpointFile(tmp_path / "sub" / "checkpoints")
     assert file.last() is None
     notes = [KEY.sign(Checkpoint(KEY.name, size, bytes([size % 256]) * 32)) for size in range(300)]
@@ -89,7 +93,7 @@ def test_the_file_outside_gives_back_the_last_whole_note(tmp_path) -> None:  # t
 
 
 @pytest.mark.parametrize("kept", range(0, len(NOTE.encode()), 7))
-def test_half_a_note_in_the_file_is_passed_over(tmp_path, kept: int) -> None:  # type: ignore[no-untyped-def]
+def test_half_a_note_in_the_file_is_passed_over(tmp_path: Path, kept: int) -> None:
     file = CheckpointFile(tmp_path / "checkpoints")
     first, last = (KEY.sign(Checkpoint(KEY.name, size, b"x" * 32)) for size in (1, 5000))
     file.append(first)

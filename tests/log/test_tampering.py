@@ -59,7 +59,7 @@ def verified(url: str, **options: object) -> Report:
 
 
 @pytest.fixture(scope="module")
-def sqlite_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+def sqlite_copies(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     folder = tmp_path_factory.mktemp("tampering")
     fill(f"sqlite:///{folder / 'whole.db'}")
     copy = folder / "copy.db"
@@ -70,7 +70,7 @@ def sqlite_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
         shutil.copy(folder / "whole.db", copy)
         return f"sqlite:///{copy}"
 
-    yield make
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -109,17 +109,16 @@ def test_nothing_is_found_in_an_untouched_copy(copies: Copy) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("table", TABLES)
 def test_every_tampering_is_found(copies: Copy, table: str, way: str) -> None:
-    done = 0
-    for seed in range(2):
-        url = copies()
-        told = tamper(url, Tampering(table, way, seed))
-        if told is None:
-            continue
-        done += 1
-        report = verified(url, replaying=False)
-        assert report.verdict == "broken", told
-        assert any(finding.table != "-" for finding in report.findings)
-    assert done or (way == "swap" and table in ("instance", "log_key", "log_node"))
+    url = copies()
+    told = tamper(url, Tampering(table, way, seed=1))
+    if told is None:
+        # A single row, or rows that only say that they are there.
+        assert way == "swap"
+        assert table in ("instance", "log_key", "log_node", "outbox", "decision_reference")
+        return
+    report = verified(url, replaying=False)
+    assert report.verdict == "broken", told
+    assert any(finding.table != "-" for finding in report.findings)
 
 
 def test_a_decision_that_was_forged_with_its_hash_does_not_replay(copies: Copy) -> None:

@@ -8,7 +8,7 @@ from policy_engine.core.policy import Pack
 from policy_engine.packs.suites import Suite
 from policy_engine.packs.testing import TestReport, run_suites
 from policy_engine.rete import best_matcher
-from tests.packs.made import loaded
+from tests.packs.made import WHOLE, loaded
 
 GIVEN = """{order: {id: O1, currency: CNY, promised_delivery_by: "2026-06-01T00:00:00Z",
       shipping_paid: "0.00", lines: [{id: "1", quantity: 1, paid: "100.00"}]},
@@ -126,6 +126,22 @@ def test_coverage_is_whole_when_every_outcome_is_reached() -> None:
     )
     assert report.passed
     assert (report.coverage.missed, report.coverage.percent) == ((), 100)
+
+
+def test_an_outcome_that_no_request_can_give_is_not_asked_for() -> None:
+    facts = """facts:
+  incident.types: {type: set, values: [shipping_delay]}
+  shop.campaign: {type: boolean, from: request, default: false}
+"""
+    policy = WHOLE["shipping_delay.yaml"].replace(
+        "{fact: shipping.delay, over: P5D}", "{fact: shop.campaign, is: true}"
+    )
+    campaign = LATE.replace("as_of:", "facts: {shop.campaign: true}, as_of:")
+    tests = suite(case("campaign", campaign, "{}"), case("none", LATE, "{}"))
+    found = loaded({"facts.yaml": facts, "shipping_delay.yaml": policy, "tests/made.yaml": tests})
+    assert found.pack is not None, found.problems
+    coverage = run_suites(found.pack, found.suites, [best_matcher("interpreter")]).coverage
+    assert (coverage.missed, coverage.total) == ((), 4)
 
 
 def test_a_policy_that_does_not_apply_is_not_covered() -> None:

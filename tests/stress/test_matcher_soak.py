@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,10 +14,7 @@ from policy_engine.core.conditions import Both, Either, Formula, Leaf
 from policy_engine.core.interpreter import Interpreter
 from policy_engine.core.ports import RuleBook
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info >= (3, 13) or sys.platform != "linux",
-    reason="needs durable_rules (no Python from 3.13 on) and /proc",
-)
+pytestmark = pytest.mark.rete
 
 THREADS = 8
 BOOKS = 4

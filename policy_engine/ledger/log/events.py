@@ -79,6 +79,22 @@ class EventCheck:
     def end(self, connection: Connection) -> Iterator[Finding]:
         for kind, (table, key) in self._TABLES.items():
             yield from rows.rows_without_record(connection, table, key, self._seen[kind])
+        yield from _activations_in_order(connection)
+
+
+def _activations_in_order(connection: Connection) -> Iterator[Finding]:
+    """The last activation counts: each one must follow the one that its record says."""
+    previous = None
+    for page in rows.pages(connection, "activation", "sequence"):
+        records = rows.by_key(connection, "record", "id", [row["record_id"] for row in page])
+        for row in page:
+            stated = [_json(each["content"]) for each in records.get(row["record_id"], [])]
+            if not any(
+                isinstance(each, dict) and each.get("previous") == previous for each in stated
+            ):
+                message = "does not follow the activation that its record says"
+                yield Finding("activation", str(row["sequence"]), message)
+            previous = row["revision"]
 
 
 class InstanceCheck:
@@ -152,8 +168,8 @@ _EXPECTED: Final[Mapping[str, _Columns]] = {
 }
 
 
-def _json(stored: str) -> object:
+def _json(stored: str | bytes) -> object:
     try:
         return json.loads(stored)
-    except ValueError:
+    except (ValueError, TypeError):
         return stored

@@ -1,0 +1,176 @@
+"""The books: what every entry of a grant does to what was granted, used, taken back and owed.
+
+Exports, reports, the journal and statements all count by these few figures, so they can't
+disagree. Amounts are minor units of the grant's currency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from policy_engine.core.grants import Entry, GrantRemedy, GrantStatus, RemedyState, fold
+from policy_engine.core.money import parse_decimal, tax_inside
+from policy_engine.core.policy import DateBy, Pack, Policy
+from policy_engine.core.times import parse_timestamp
+from policy_engine.ledger.errors import LedgerError
+from policy_engine.ledger.grant_shapes import Grant
+from policy_engine.ledger.history import RecordedDecision, RecordedEntry, RecordedGrant
+from policy_engine.packs.files import PackFilesError
+from policy_engine.usecases.errors import NotReadyError
+from policy_engine.usecases.library import Library
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Of one remedy, or of many added up. granted = redeemed + reversed + expired + outstanding."""
+
+    granted: int = 0
+    pending: int = 0
+    """Set aside for approval; not yet granted."""
+    redeemed: int = 0
+    """Used by the customer; whatever is no coupon or store credit counts when it is granted,
+    until it is reported failed."""
+    reversed: int = 0
+    expired: int = 0
+    outstanding: int = 0
+    """Granted and neither used, taken back nor expired: what is still owed."""
+
+    def __add__(self, other: Balance) -> Balance:
+        return Balance(*(getattr(self, each) + getattr(other, each) for each in FIGURES))
+
+    def __sub__(self, other: Balance) -> Balance:
+        return Balance(*(getattr(self, each) - getattr(other, each) for each in FIGURES))
+
+
+FIGURES = tuple(each.name for each in fields(Balance))
+NOTHING = Balance()
+
+
+def balance(state: RemedyState) -> Balance:
+    """Where a remedy stands."""
+    outstanding = state.usable
+    redeemed = state.granted - state.reversed - state.expired - outstanding
+    return Balance(
+        state.granted, state.pending, redeemed, state.reversed, state.expired, outstanding
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry, and what it did to its remedy."""
+
+    of: RecordedGrant
+    position: int
+    remedy: GrantRemedy
+    before: Balance
+    after: Balance
+    status: GrantStatus
+    """Of the whole grant, afterwards."""
+
+    @property
+    def grant(self) -> Grant:
+        return self.of.grant
+
+    @property
+    def recorded(self) -> RecordedEntry:
+        return self.of.entries[self.position]
+
+    @property
+    def entry(self) -> Entry:
+        return self.recorded.entry
+
+    @property
+    def change(self) -> Balance:
+        return self.after - self.before
+
+
+def steps(of: RecordedGrant) -> Iterator[Step]:
+    """The entries of a grant, one by one."""
+    grant = of.grant
+    remedies = {each.id: each for each in grant.remedies}
+    entries = [each.entry for each in of.entries]
+    before = dict.fromkeys(remedies, NOTHING)
+    for position, entry in enumerate(entries):
+        state = fold(grant.remedies, entries[: position + 1], grant.pending_until)
+        after = balance(state.remedies[entry.remedy])
+        yield Step(of, position, remedies[entry.remedy], before[entry.remedy], after, state.status)
+        before[entry.remedy] = after
+
+
+class Decided:
+    """What the record of a decision says, for whoever needs more than its columns."""
+
+    def __init__(self, decision: RecordedDecision) -> None:
+        self.decision = decision
+        self.record: Mapping[str, Any] = orjson.loads(decision.content)
+
+    @property
+    def evaluation(self) -> Mapping[str, Any]:
+        evaluation: Mapping[str, Any] = self.record["evaluation"]
+        return evaluation
+
+    @property
+    def currency(self) -> str:
+        return str(self.evaluation["currency"])
+
+    @property
+    def channel(self) -> str | None:
+        channel: str | None = self.record["request"].get("channel")
+        return channel
+
+    @property
+    def recommended(self) -> Mapping[str, Any] | None:
+        """The plan that was recommended; None where none was offered."""
+        plans = self.evaluation["plans"]
+        return plans[0] if plans else None
+
+    @cached_property
+    def _rates(self) -> Mapping[str, str]:
+        lines = self.record["request"]["order"].get("lines") or ()
+        return {line["id"]: line["tax_rate"] for line in lines if line.get("tax_rate")}
+
+    def tax(self, entry: Entry) -> int | None:
+        """The tax inside what an entry moves on lines; None unless every line has a rate."""
+        rates = [self._rates.get(share.line or "") for share in entry.shares]
+        if not rates or None in rates:
+            return None
+        return sum(
+            tax_inside(share.minor, parse_decimal(rate))
+            for share, rate in zip(entry.shares, rates, strict=True)
+            if rate is not None
+        )
+
+
+class Wordings:
+    """The policies as they were worded when something was decided."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def pack(self, revision: str) -> Pack | None:
+        """None where this release can't read the stored revision any more."""
+        try:
+            return self._library.engine(revision).pack
+        except (NotReadyError, LedgerError, PackFilesError):
+            return None
+
+    def policy(self, decided: Decided, policy_id: str) -> Policy | None:
+        """The version of the policy that the decision went by."""
+        pack = self.pack(decided.record["pack_revision"])
+        versions = [] if pack is None else [p for p in pack.policies if p.id == policy_id]
+        for version in versions:
+            at = decided.record["as_of"]
+            if version.date_by is DateBy.INCIDENT:
+                at = decided.record["request"]["incident"].get("reported_at")
+            if at is not None and version.effective_at(parse_timestamp(at)):
+                return version
+        return versions[0] if len(versions) == 1 else None
+
+    def reason_code(self, decided: Decided, policy_id: str) -> str | None:
+        policy = self.policy(decided, policy_id)
+        return None if policy is None else policy.reason_code

@@ -7,16 +7,21 @@ from typing import Final
 from flask import Flask, Response, request
 
 from policy_engine.api import (
+    caps,
     decisions,
     documents,
     door,
+    exports,
+    grants,
     log,
     logs,
     metrics,
     operations,
+    orders,
     packs,
     problems,
     spec,
+    statements,
 )
 from policy_engine.usecases.services import Services
 
@@ -47,7 +52,18 @@ def create_app(services: Services | None) -> Flask:
     app.after_request(metrics.end)
     app.after_request(_finish)
     api = spec.begin(app)
-    for module in (decisions, packs, log, operations, documents):
+    for module in (
+        decisions,
+        orders,
+        grants,
+        caps,
+        packs,
+        log,
+        operations,
+        documents,
+        exports,
+        statements,
+    ):
         api.register_blueprint(module.blueprint)
     app.extensions["api"] = api
     door.check_every_view(app)

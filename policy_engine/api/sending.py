@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 from flask import Response, g
@@ -13,10 +13,12 @@ from policy_engine.api.door import principal, services
 from policy_engine.api.problems import MEDIA_TYPE, problem_of
 from policy_engine.ledger.shapes import Answer, IdempotencyKey
 from policy_engine.usecases import deciding
-from policy_engine.usecases.errors import ForbiddenError
+from policy_engine.usecases.errors import ConflictError, ForbiddenError
 from policy_engine.wire.problems import BadBodyError, InvalidInputError
 
-FINAL: Final = (BadBodyError, InvalidInputError, ForbiddenError)
+T = TypeVar("T")
+
+FINAL: Final = (BadBodyError, InvalidInputError, ForbiddenError, ConflictError)
 """Refusals that asking again would only repeat; kept under the key like any other answer."""
 
 _CONTENT_TYPE: Final = "Content-Type"
@@ -35,6 +37,17 @@ def decided(read: Callable[[], object], key: IdempotencyKey | None, *, dry_run: 
     if result.decided is not None:
         metrics.decided(result.decided, dry_run=dry_run)
     return result.answer
+
+
+def written(
+    read: Callable[[], T], key: IdempotencyKey | None, act: Callable[[T, IdempotencyKey], Answer]
+) -> Response:
+    """Carry out a call that writes, or say why not; either is the answer of the key."""
+    assert key is not None
+    try:
+        return answer(act(read(), key))
+    except FINAL as error:
+        return answer(refused(error, key))
 
 
 def refused(error: Exception, key: IdempotencyKey | None) -> Answer:
@@ -84,8 +97,9 @@ def answer(of: Answer) -> Response:
     if of.replayed:
         response.headers["Idempotent-Replayed"] = "true"
         g.replayed = True
-    if "Location" in headers:
-        g.decision_id = headers["Location"].rpartition("/")[2]
+    place, _, name = headers.get("Location", "").rpartition("/")
+    if place == "/v1/decisions":
+        g.decision_id = name
     if media_type == MEDIA_TYPE:
         g.problem_code = orjson.loads(of.body)["code"]
     return response

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from policy_engine.core.bits import RuleOutcomes, Truth
+from policy_engine.core.columns import arranged, columns, exclusive
 from policy_engine.core.conditions import (
     Comparison,
     Condition,
@@ -18,7 +20,7 @@ from policy_engine.core.decision import Because
 from policy_engine.core.factbase import FactBase
 from policy_engine.core.facts import ABSENT, UNKNOWN, Value
 from policy_engine.core.policy import DerivedFact, Pack, Policy
-from policy_engine.core.ports import Matcher, Network, RuleBook
+from policy_engine.core.ports import Matcher, RuleBook
 
 
 class Comparisons:
@@ -35,13 +37,73 @@ class Comparisons:
         return self._numbers[comparison]
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Rules that are matched together: those of one policy, or of one layer of derived facts."""
+class Matched:
+    """What a section's rules come to where its comparisons come to this; the same for every
+    request of which that is true, so it is kept and shared."""
 
-    formulas: Mapping[str, Formula]
-    network: Network
-    leaves: tuple[int, ...]
+    __slots__ = ("_reasons", "_section", "rules", "truth")
+
+    def __init__(self, section: Section, truth: Truth) -> None:
+        self._section = section
+        self.truth = truth
+        self._reasons: dict[str, tuple[int, ...]] = {}
+        self.rules = RuleOutcomes.of(section.rules, section.network.match(truth))
+
+    def outcome(self, rule: str) -> Outcome:
+        """None for a rule that is unknown."""
+        position = self._section.positions[rule]
+        if not self.rules.known >> position & 1:
+            return None
+        return bool(self.rules.true >> position & 1)
+
+    def reasons(self, rule: str) -> tuple[int, ...]:
+        """The comparisons (of the section) that make a rule's outcome what it is."""
+        found = self._reasons.get(rule)
+        if found is None:
+            found = tuple(reasons(self._section.formulas[rule], self.truth))
+            self._reasons[rule] = found
+        return found
+
+
+_KEPT = 65_536
+"""Rules and comparisons whose outcomes a section keeps, over all that it remembers."""
+
+
+class Section:
+    """Rules that are matched together: those of one policy, or of one layer of derived facts.
+
+    Comparisons have numbers of the section's own, so that their bits stand close together;
+    `numbers` says which of the pack's each of them is.
+    """
+
+    def __init__(
+        self, name: str, conditions: Iterable[tuple[str, Condition]], matcher: Matcher
+    ) -> None:
+        written = tuple(conditions)
+        self.comparisons = tuple(
+            arranged(each for _, condition in written for each in comparisons(condition))
+        )
+        own = {each: number for number, each in enumerate(self.comparisons)}
+        self.formulas: Mapping[str, Formula] = {
+            rule: formula(condition, own.__getitem__) for rule, condition in written
+        }
+        self.rules = tuple(self.formulas)
+        self.positions = {rule: position for position, rule in enumerate(self.rules)}
+        self.columns = columns(self.comparisons)
+        book = RuleBook(name, self.formulas, exclusive(self.comparisons))
+        self.network = matcher.prepare(book)
+        self._known: dict[tuple[int, int], Matched] = {}
+        self._most = max(16, min(1_024, _KEPT // (len(self.rules) + len(own) + 1)))
+
+    def matched(self, true: int, known: int) -> Matched:
+        """Safe from several threads: at worst, two match the same."""
+        found = self._known.get((true, known))
+        if found is None:
+            found = Matched(self, Truth(true, known))
+            if len(self._known) >= self._most:
+                self._known.clear()
+            self._known[true, known] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +114,7 @@ class CompiledPolicy:
 
 @dataclass(frozen=True, slots=True)
 class CompiledLayer:
-    facts: tuple[DerivedFact, ...]
+    facts: tuple[CompiledDerived, ...]
     section: Section
 
 
@@ -78,19 +140,16 @@ class CompiledPack:
     def __init__(self, pack: Pack, matcher: Matcher) -> None:
         self.pack = pack
         self.matcher_name = matcher.name
-        self._matcher = matcher
         self._numbering = Comparisons()
+        self._numbers: dict[Section, tuple[int, ...]] = {}
+        self._matcher = matcher
         self.layers = tuple(
-            CompiledLayer(layer, self._section(f"derived {depth}", _derived_conditions(layer)))
-            for depth, layer in enumerate(pack.derived)
+            self._layer(f"derived {depth}", layer) for depth, layer in enumerate(pack.derived)
         )
         policies = tuple(
             CompiledPolicy(policy, self._section(policy.id, _policy_conditions(policy)))
             for policy in pack.policies
         )
-        self.comparisons: tuple[Comparison, ...] = tuple(self._numbering.listed)
-        self._sections = [*(each.section for each in self.layers)]
-        self._sections += [each.section for each in policies]
         self._versions: dict[str, list[CompiledPolicy]] = {}
         self._by_type: dict[str, set[str]] = {}
         for each in policies:
@@ -104,18 +163,26 @@ class CompiledPack:
         ids = none.union(*(self._by_type.get(incident, none) for incident in incident_types))
         return [self._versions[policy] for policy in sorted(ids)]
 
+    def numbers(self, section: Section) -> tuple[int, ...]:
+        """The pack's numbers of the section's comparisons."""
+        return self._numbers[section]
+
     def close(self) -> None:
-        for section in self._sections:
+        for section in self._numbers:
             section.network.close()
 
-    def _section(self, name: str, conditions: Iterator[tuple[str, Condition]]) -> Section:
-        formulas: dict[str, Formula] = {}
-        leaves: dict[int, None] = {}
-        for rule, condition in conditions:
-            formulas[rule] = formula(condition, self._numbering.number)
-            leaves |= {self._numbering.number(each): None for each in comparisons(condition)}
-        network = self._matcher.prepare(RuleBook(name, formulas))
-        return Section(formulas, network, tuple(leaves))
+    def _layer(self, name: str, layer: Iterable[DerivedFact]) -> CompiledLayer:
+        section = self._section(name, _derived_conditions(layer))
+        return CompiledLayer(tuple(CompiledDerived(each, section) for each in layer), section)
+
+    def _section(self, name: str, conditions: Iterable[tuple[str, Condition]]) -> Section:
+        written = tuple(conditions)
+        for _, condition in written:
+            for each in comparisons(condition):
+                self._numbering.number(each)
+        section = Section(name, written, self._matcher)
+        self._numbers[section] = tuple(map(self._numbering.number, section.comparisons))
+        return section
 
 
 def _derived_conditions(layer: Iterable[DerivedFact]) -> Iterator[tuple[str, Condition]]:
@@ -141,39 +208,41 @@ class Matching:
     """The comparisons and rules of one evaluation, each evaluated once."""
 
     def __init__(self, compiled: CompiledPack, facts: FactBase) -> None:
-        self._comparisons = compiled.comparisons
+        self._compiled = compiled
         self._facts = facts
-        self._outcomes: dict[int, Outcome] = {}
-        self._truth: dict[int, bool] = {}
+        self._sections: list[tuple[Section, Truth]] = []
 
-    def match(self, section: Section) -> Mapping[str, bool]:
-        """Rule → outcome; a rule that is unknown is left out."""
-        if not section.formulas:
-            return {}
-        for leaf in section.leaves:
-            if leaf not in self._outcomes:
-                comparison = self._comparisons[leaf]
-                outcome = comparison.outcome(self._facts.value(comparison.fact))
-                self._outcomes[leaf] = outcome
-                if outcome is not None:
-                    self._truth[leaf] = outcome
-        truth = {leaf: self._truth[leaf] for leaf in section.leaves if leaf in self._truth}
-        return section.network.match(truth)
+    def match(self, section: Section) -> Matched:
+        true = known = 0
+        value = self._facts.value
+        for column in section.columns:
+            holding, decided = column.outcomes(value(column.fact))
+            true |= holding
+            known |= decided
+        self._sections.append((section, Truth(true, known)))
+        return section.matched(true, known)
 
-    def because(self, section: Section, rule: str) -> tuple[Because, ...]:
+    def because(self, section: Section, matched: Matched, rule: str) -> tuple[Because, ...]:
         """The comparisons that make a rule's outcome what it is; () for a rule without one."""
-        of = section.formulas.get(rule)
-        if of is None:
+        if rule not in section.positions:
             return ()
-        return tuple(self._because(leaf) for leaf in reasons(of, self._truth))
+        truth = matched.truth
+        return tuple(
+            [self._because(section, truth, number) for number in matched.reasons(rule)]
+        )
 
     def trace(self) -> tuple[Because, ...]:
         """Every comparison evaluated, in the pack's order."""
-        return tuple(self._because(leaf) for leaf in sorted(self._outcomes))
+        found: dict[int, Because] = {}
+        for section, truth in self._sections:
+            for number, of_pack in enumerate(self._compiled.numbers(section)):
+                if of_pack not in found:
+                    found[of_pack] = self._because(section, truth, number)
+        return tuple(found[number] for number in sorted(found))
 
-    def _because(self, leaf: int) -> Because:
-        comparison = self._comparisons[leaf]
-        return Because(comparison, self._facts.value(comparison.fact), self._outcomes[leaf])
+    def _because(self, section: Section, truth: Truth, number: int) -> Because:
+        comparison = section.comparisons[number]
+        return Because(comparison, self._facts.value(comparison.fact), truth.get(number))
 
 
 def lacking(because: Iterable[Because], facts: FactBase) -> set[str]:
@@ -190,27 +259,42 @@ def derive(compiled: CompiledPack, facts: FactBase, matching: Matching) -> dict[
     """Forward chaining, layer by layer, until every derived fact is settled (CONTRACT §4 (7))."""
     settled: dict[str, Value] = {}
     for layer in compiled.layers:
-        outcomes = matching.match(layer.section)
+        matched = matching.match(layer.section)
         for derived in layer.facts:
-            settled[derived.fact] = _settle(derived, layer.section, outcomes, facts, matching)
+            value, undecided = derived.settled(matched)
+            settled[derived.fact] = value
+            if undecided is None:
+                facts.derive(derived.fact, value)
+            else:
+                because = matching.because(layer.section, matched, undecided)
+                facts.derive(derived.fact, UNKNOWN, lacking(because, facts))
     return settled
 
 
-def _settle(
-    derived: DerivedFact,
-    section: Section,
-    outcomes: Mapping[str, bool],
-    facts: FactBase,
-    matching: Matching,
-) -> Value:
-    for position, rule in enumerate(derived.rules):
-        name = derived_rule(derived.fact, position)
-        outcome = True if rule.when is None else outcomes.get(name)
-        if outcome is None:
-            facts.derive(derived.fact, UNKNOWN, lacking(matching.because(section, name), facts))
-            return UNKNOWN
-        if outcome:
-            facts.derive(derived.fact, rule.value)
-            return rule.value
-    facts.derive(derived.fact, ABSENT)
-    return ABSENT
+class CompiledDerived:
+    """A derived fact over the rules of its layer's section, of which its own stand together."""
+
+    def __init__(self, derived: DerivedFact, section: Section) -> None:
+        self.fact = derived.fact
+        self._values: list[Value] = []
+        self._rules: list[str] = []
+        self._otherwise: Value = ABSENT
+        for position, rule in enumerate(derived.rules):
+            if rule.when is None:
+                self._otherwise = rule.value
+                break
+            self._rules.append(derived_rule(derived.fact, position))
+            self._values.append(rule.value)
+        self._first = section.positions[self._rules[0]] if self._rules else 0
+        self._mask = (1 << len(self._rules)) - 1
+
+    def settled(self, matched: Matched) -> tuple[Value, str | None]:
+        """The value of the first rule that isn't false; UNKNOWN and that rule if it isn't true."""
+        rules = matched.rules
+        not_false = (rules.true | ~rules.known) >> self._first & self._mask
+        if not not_false:
+            return self._otherwise, None
+        position = (not_false & -not_false).bit_length() - 1
+        if rules.true >> (self._first + position) & 1:
+            return self._values[position], None
+        return UNKNOWN, self._rules[position]

@@ -56,7 +56,8 @@ def approved(state: GrantState, now: datetime, amount: int | None) -> tuple[Entr
     What is approved counts from now; what is not goes back to the window it was held in.
     """
     reserves = _waiting(state, now)
-    if amount is not None and (amount > state.pending or (amount <= 0 and state.pending > 0)):
+    least = 1 if state.pending else 0
+    if amount is not None and not least <= amount <= state.pending:
         raise ImpossibleMoveError(
             "AMOUNT_ABOVE_PENDING", f"{state.pending} minor units are pending"
         )
@@ -72,6 +73,10 @@ def approved(state: GrantState, now: datetime, amount: int | None) -> tuple[Entr
         else:
             shares = cut_shares(given, reserve.shares)
             entries.append(Entry(reserve.remedy, Movement.POST, given, shares, now, now, position))
+    if all(entry.movement is Movement.REJECT for entry in entries):
+        raise ImpossibleMoveError(
+            "NOTHING_APPROVED", "something in kind is approved whole or not at all"
+        )
     return tuple(entries)
 
 
@@ -132,7 +137,7 @@ def reversed_(
     named = [_remedy(state, remedy)] if remedy is not None else list(state.remedies.values())
     able = [each for each in named if reversible(each)]
     most = sum(each.usable for each in able)
-    if not able or (amount is not None and amount > most):
+    if not able or (amount is not None and not 0 <= amount <= most):
         raise ImpossibleMoveError(
             "NOT_REVERSIBLE", f"{most} minor units can be reversed; the grant is {state.status}"
         )

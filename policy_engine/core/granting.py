@@ -6,8 +6,8 @@ The entitlement comes from the decision; the caps and their usage are those at t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from policy_engine.core.authority import Give, Walk, wanted
@@ -17,7 +17,7 @@ from policy_engine.core.entitlement import Entitled, RemedySource
 from policy_engine.core.factbase import FactBase
 from policy_engine.core.headroom import cap_readings, counters_of, line_room, scoped_caps
 from policy_engine.core.money import split
-from policy_engine.core.policy import WHOLE_ONLY, Floor, Pack, RemedyKind, RemedyRule
+from policy_engine.core.policy import WHOLE_ONLY, Floor, Pack, RemedyKind, RemedyRule, Role
 from policy_engine.core.ports import UsagePort, UsageQuestion
 from policy_engine.core.request import DecisionRequest
 
@@ -116,6 +116,8 @@ def asked_of(parts: Sequence[OfferPart], amount: int | None) -> tuple[OfferPart,
     """
     if amount is None:
         return tuple(parts)
+    if amount < 0:
+        raise ValueError(f"an amount is never negative: {amount}")
     if amount > sum(part.total for part in parts):
         raise AmountAboveOfferError
     allowed, left = _cut([(p, p.allowed, p.gives) for p in parts], amount)
@@ -124,20 +126,8 @@ def asked_of(parts: Sequence[OfferPart], amount: int | None) -> tuple[OfferPart,
     waiting = [(p, p.pending, p.waits and more) for p in parts]
     pending, _ = _cut(waiting, left)
     return tuple(
-        OfferPart(
-            p.id,
-            p.kind,
-            p.source,
-            p.policy,
-            p.floor,
-            now,
-            later,
-            gives,
-            waits,
-            p.shares,
-            p.valid_for,
-        )
-        for p, (now, gives), (later, waits) in zip(parts, allowed, pending, strict=True)
+        replace(part, allowed=now, pending=later, gives=gives, waits=waits)
+        for part, (now, gives), (later, waits) in zip(parts, allowed, pending, strict=True)
     )
 
 
@@ -169,40 +159,64 @@ def take(
     locking the counters.
     """
     chain = [pack.roles[name] for name in pack.approver_chain(request.agent.role)]
-    walk, readings = walk_now(pack, request, now, asked, usage_port)
-    gives = [walk.give(role) for role in chain]
-    needed = tuple((part.allowed, part.gives) for part in asked)
-    in_all = tuple((part.total, part.gives or part.waits) for part in asked)
-    waits = any(part.waits for part in asked)
-    approver = next((give for give in gives if _bears(give, in_all)), None)
-    if not gives or not _bears(gives[0], needed) or approver is None:
+    caps = caps_now(pack, request, now, asked, usage_port)
+    gives = [caps.walk(asked).give(role) for role in chain]
+    if not gives or not _bears_at_once(caps, chain[0], asked):
         return _shortfall(asked, gives)
-    return Taking(tuple(_taken(part) for part in asked), approver.role if waits else None, readings)
+    if not any(part.waits for part in asked):
+        return Taking(tuple(_taken(part) for part in asked), None, caps.readings)
+    # What waits is for somebody above, also where the actor's own caps have grown since.
+    in_all = [(part.total, part.gives or part.waits) for part in asked]
+    approver = next((give.role for give in gives[1:] if _bears(give, in_all)), None)
+    if approver is None:
+        return _shortfall(asked, gives)
+    return Taking(tuple(_taken(part) for part in asked), approver, caps.readings)
 
 
-def walk_now(
+@dataclass(frozen=True, slots=True)
+class CapsNow:
+    """The caps that bound some parts, and the lines' room, as they stand at one instant."""
+
+    readings: tuple[CapReading, ...]
+    room: Mapping[str | None, int]
+
+    def walk(self, parts: Sequence[OfferPart]) -> Walk:
+        """These parts, allowed and pending together, before the caps, for any role."""
+        entitled = [
+            Entitled(
+                RemedySource(RemedyRule(part.kind), part.source, part.policy, part.floor),
+                part.total,
+                _scaled(part.total, part.shares),
+            )
+            for part in parts
+        ]
+        return Walk(entitled, self.readings, self.room)
+
+
+def caps_now(
     pack: Pack,
     request: DecisionRequest,
     now: datetime,
     asked: Sequence[OfferPart],
     usage_port: UsagePort,
-) -> tuple[Walk, tuple[CapReading, ...]]:
-    """The asked parts before the caps of `pack` as they stand at `now`, for any of its roles."""
+) -> CapsNow:
+    """The caps of `pack` that bound the asked parts for any of its roles, read at `now`."""
     ids = ScopeIds(request.order_id, request.customer_id, request.agent.id)
     caps = scoped_caps(pack, tuple(pack.roles.values()), {part.policy for part in asked})
     counters = counters_of(caps, ids, request.currency)
     usage = usage_port.read(UsageQuestion(counters, request.order_id, ()))
     facts = FactBase(pack.facts, request, now)
-    readings = cap_readings(caps, ids, facts, usage)
-    entitled = [
-        Entitled(
-            RemedySource(RemedyRule(part.kind), part.source, part.policy, part.floor),
-            part.total,
-            _scaled(part.total, part.shares),
-        )
+    return CapsNow(cap_readings(caps, ids, facts, usage), line_room(facts, usage))
+
+
+def _bears_at_once(caps: CapsNow, actor: Role, asked: Sequence[OfferPart]) -> bool:
+    """The actor's own caps bear what is given at once, whatever has come back to them since."""
+    at_once = [
+        replace(part, pending=0, waits=False, shares=_taken(part).posted_shares)
         for part in asked
+        if part.gives
     ]
-    return Walk(entitled, readings, line_room(facts, usage)), readings
+    return _bears(caps.walk(at_once).give(actor), [(part.allowed, True) for part in at_once])
 
 
 def _bears(give: Give, needed: Sequence[tuple[int, bool]]) -> bool:

@@ -109,7 +109,7 @@ class RemedyState:
     posts: tuple[tuple[int, datetime, int], ...] = ()
     """(position of the entry, counted_at, what is left of it) for each post."""
     shares: tuple[Share, ...] = ()
-    """Where the amount held (pending and granted, less reversed) falls."""
+    """Where what was given, less what was reversed, falls; what waits is not part of it."""
 
     @property
     def usable(self) -> int:
@@ -187,17 +187,11 @@ def fold(
 def _after(state: RemedyState, position: int, entries: Sequence[Entry]) -> RemedyState:
     entry = entries[position]
     if entry.movement in _SETTLES and entry.against is not None:
-        reserve = entries[entry.against]
-        state = replace(
-            state,
-            pending=state.pending - reserve.minor,
-            waits=False,
-            shares=moved_shares(state.shares, reserve.shares, -1),
-        )
+        pending = state.pending - entries[entry.against].minor
+        state = replace(state, pending=pending, waits=False)
     match entry.movement:
         case Movement.RESERVE:
-            shares = moved_shares(state.shares, entry.shares, 1)
-            return replace(state, pending=state.pending + entry.minor, waits=True, shares=shares)
+            return replace(state, pending=state.pending + entry.minor, waits=True)
         case Movement.POST:
             return replace(
                 state,

@@ -20,6 +20,8 @@ class RuleBook:
 
     name: str
     rules: Mapping[str, Formula]
+    exclusive: tuple[int, ...] = ()
+    """Bit sets of comparison numbers; in none of them is more than one comparison true."""
 
 
 class Network(Protocol):

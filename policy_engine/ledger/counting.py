@@ -15,6 +15,8 @@ from functools import lru_cache
 
 from policy_engine.core.caps import (
     SCOPE_ORDER,
+    Calendar,
+    CalendarUnit,
     CounterKey,
     Measure,
     Rolling,
@@ -23,6 +25,7 @@ from policy_engine.core.caps import (
 )
 from policy_engine.core.grants import Effect
 from policy_engine.core.policy import Pack
+from policy_engine.core.times import parse_duration
 from policy_engine.ledger.tables import micros
 
 FOR_EVER = 0
@@ -47,6 +50,18 @@ class CounterClass:
     @property
     def id(self) -> str:
         return _hash(self.described)
+
+    @classmethod
+    def from_description(cls, text: str) -> CounterClass:
+        """The inverse of `described`."""
+        scope, window, measure, kinds, policies = json.loads(text)
+        return cls(
+            Scope(scope),
+            _window(window),
+            Measure(measure),
+            None if kinds is None else tuple(kinds),
+            None if policies is None else tuple(policies),
+        )
 
     def takes(self, kind: str, policy: str) -> bool:
         return (self.kinds is None or kind in self.kinds) and (
@@ -195,6 +210,13 @@ def described(key: CounterKey) -> str:
 def rank(key: CounterKey) -> int:
     """Counters are locked by rank, then by id: the one order that everybody keeps."""
     return SCOPE_ORDER.index(key.scope)
+
+
+def _window(text: str) -> Window:
+    if not text:
+        return None
+    unit, _, zone = text.partition(" ")
+    return Calendar(CalendarUnit(unit), zone) if zone else Rolling(parse_duration(text))
 
 
 def _text(parts: list[object]) -> str:

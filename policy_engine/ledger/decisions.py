@@ -12,11 +12,6 @@ from policy_engine.core.request import Agent
 from policy_engine.ledger.cursors import Cursors
 from policy_engine.ledger.database import Database
 from policy_engine.ledger.errors import TamperedError
-from policy_engine.ledger.sealing import Sealer, key_id_of
-from policy_engine.ledger.secret import InstanceSecret
-from policy_engine.ledger.shapes import DecisionFilter, DecisionPage, Sealed, StoredDecision
-from policy_engine.ledger.subjects import SubjectKeys
-from policy_engine.ledger.tables import DECISION, DECISION_REFERENCE, RECORD, SUBJECT
 from policy_engine.ledger.names import (
     CUSTOMER,
     POLICY,
@@ -24,6 +19,11 @@ from policy_engine.ledger.names import (
     answer_context,
     personal_context,
 )
+from policy_engine.ledger.sealing import Sealer, key_id_of
+from policy_engine.ledger.secret import InstanceSecret
+from policy_engine.ledger.shapes import DecisionFilter, DecisionPage, Sealed, StoredDecision
+from policy_engine.ledger.subjects import SubjectKeys
+from policy_engine.ledger.tables import DECISION, DECISION_REFERENCE, RECORD, SUBJECT
 
 _STORED = select(
     DECISION, RECORD.c.content, RECORD.c.leaf_hash, SUBJECT.c.key_id, SUBJECT.c.key_sealed

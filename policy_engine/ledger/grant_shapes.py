@@ -70,6 +70,15 @@ class StoredGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingGrant:
+    """A grant with open reserves, as far as its caps are concerned."""
+
+    holder: Holder
+    remedies: tuple[GrantRemedy, ...]
+    state: GrantState
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """Entries to be written; `record_id` names the record that they belong to."""
 

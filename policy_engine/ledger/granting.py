@@ -23,10 +23,8 @@ from policy_engine.ledger.counting import (
     FOR_EVER,
     CounterClass,
     Place,
-    class_of,
     contributions,
     counter_id,
-    described,
     difference,
     rank,
 )
@@ -45,8 +43,16 @@ from policy_engine.ledger.grant_tables import (
 )
 from policy_engine.ledger.grants import entries_of, entry_of
 from policy_engine.ledger.names import EXTERNAL_REFERENCE
-from policy_engine.ledger.orders import OrderPin, existing_pin, lock_pin, write_pin
+from policy_engine.ledger.orders import (
+    OrderPin,
+    Registration,
+    existing_pin,
+    lock_pin,
+    registration_row,
+    write_pin,
+)
 from policy_engine.ledger.packs import ACTIVATION_LOCK
+from policy_engine.ledger.rebuilding import counter_row
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.tables import ACTIVATION
 from policy_engine.ledger.usage import evidence_id
@@ -64,6 +70,7 @@ class GrantWriting:
         self._connection = connection
         self._secret = secret
         self._moves: list[Move] = []
+        self._registrations: list[tuple[Registration, str]] = []
         self._postgres = connection.dialect.name == "postgresql"
 
     def hold_activation(self) -> None:
@@ -71,10 +78,10 @@ class GrantWriting:
         if self._postgres:
             self._connection.execute(_SHARE_ACTIVATION)
 
-    def lock_grant(self, grant_id: str) -> None:
-        """From now on this grant is moved by this transaction alone."""
+    def lock_grant(self, grant_id: str) -> bool:
+        """From now on this grant is moved by this transaction alone; False if there is none."""
         query = select(GRANT_STATE.c.grant_id).where(GRANT_STATE.c.grant_id == grant_id)
-        self._connection.execute(query.with_for_update()).one()
+        return self._connection.execute(query.with_for_update()).one_or_none() is not None
 
     def lock_order(self, pin: OrderPin) -> OrderPin:
         """The order's pin as it stands, locked; `pin` itself where there was none."""
@@ -89,7 +96,7 @@ class GrantWriting:
         wanted = sorted({(rank(key), counter_id(key)): key for key in keys}.items())
         if not wanted:
             return
-        rows = [_counter_row(key, FOR_EVER, 0) for _, key in wanted]
+        rows = [counter_row(Place(key), 0) for _, key in wanted]
         insert_absent(self._connection, LIMIT_COUNTER, rows)
         query = (
             select(LIMIT_COUNTER.c.counter)
@@ -126,6 +133,11 @@ class GrantWriting:
             [{"evidence": each, "order_id": order_id, "used_at_us": now} for each in ids],
         )
 
+    def register(self, registration: Registration, record_id: str, pin: OrderPin) -> None:
+        """Adds a version of an order that is locked, and what it is pinned to from now on."""
+        self._registrations.append((registration, record_id))
+        write_pin(self._connection, pin)
+
     def pin(self, pin: OrderPin) -> None:
         """Changes the pin of an order that is locked."""
         write_pin(self._connection, pin)
@@ -141,7 +153,7 @@ class GrantWriting:
         places = sorted(
             changes, key=lambda each: (rank(each.key), counter_id(each.key), each.period_us)
         )
-        rows = [_counter_row(each.key, each.period_us, changes[each]) for each in places]
+        rows = [counter_row(each, changes[each]) for each in places]
         found = {
             (row.counter, row.period_us): row.amount
             for row in self._connection.execute(_added(self._connection), rows)
@@ -159,6 +171,7 @@ class GrantWriting:
         """All that the moves add besides their records, referenced tables first."""
         opened = [move for move in self._moves if move.opens]
         return [
+            *(registration_row(*each) for each in self._registrations),
             *((GRANT, _grant_row(move.grant)) for move in opened),
             *(row for move in opened for row in _remedy_rows(move.grant)),
             *((GRANT_STATE, _state_row(move)) for move in opened),
@@ -210,17 +223,6 @@ def _added(connection: Connection) -> Any:
         index_elements=[LIMIT_COUNTER.c.counter, LIMIT_COUNTER.c.period_us],
         set_={"amount": LIMIT_COUNTER.c.amount + statement.excluded.amount},
     ).returning(LIMIT_COUNTER.c.counter, LIMIT_COUNTER.c.period_us, LIMIT_COUNTER.c.amount)
-
-
-def _counter_row(key: CounterKey, period_us: int, amount: int) -> dict[str, Any]:
-    return {
-        "counter": counter_id(key),
-        "period_us": period_us,
-        "class": class_of(key).id,
-        "rank": rank(key),
-        "described": described(key),
-        "amount": amount,
-    }
 
 
 def _grant_row(grant: Grant) -> dict[str, Any]:

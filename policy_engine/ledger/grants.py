@@ -25,6 +25,7 @@ from policy_engine.ledger.grant_shapes import (
     GrantView,
     Happened,
     StoredGrant,
+    WaitingGrant,
 )
 from policy_engine.ledger.grant_tables import (
     GRANT,
@@ -156,8 +157,8 @@ class GrantBook:
 
     def _stored(self, connection: Connection, rows: Sequence[Row[Any]]) -> tuple[StoredGrant, ...]:
         ids = [row.id for row in rows]
-        remedies = _grouped(connection, GRANT_REMEDY, ids)
-        entries = _grouped(connection, GRANT_ENTRY, ids)
+        remedies = grouped(connection, GRANT_REMEDY, ids)
+        entries = grouped(connection, GRANT_ENTRY, ids)
         keys = SubjectKeys(connection, self._sealer)
         found = []
         for row in rows:
@@ -187,6 +188,42 @@ class GrantBook:
                 )
             )
         return tuple(found)
+
+
+def waiting(
+    connection: Connection,
+    order_id: str | None,
+    customer: str | None,
+    agent_id: str | None,
+    *,
+    every: bool,
+) -> tuple[WaitingGrant, ...]:
+    """Grants with open reserves of an order, a customer (pseudonym) or an agent, or of all."""
+    query = (
+        select(GRANT)
+        .join(GRANT_STATE, GRANT_STATE.c.grant_id == GRANT.c.id)
+        .where(GRANT_STATE.c.status.in_(_WAITING))
+    )
+    if not every:
+        query = query.where(
+            or_(
+                GRANT.c.order_id == order_id,
+                GRANT.c.customer == customer,
+                GRANT.c.agent_id == agent_id,
+            )
+        )
+    rows = connection.execute(query).all()
+    ids = [row.id for row in rows]
+    remedies = grouped(connection, GRANT_REMEDY, ids)
+    entries = grouped(connection, GRANT_ENTRY, ids)
+    found = []
+    for row in rows:
+        grant = grant_of(row, remedies[row.id])
+        state = fold(
+            grant.remedies, [entry_of(each) for each in entries[row.id]], grant.pending_until
+        )
+        found.append(WaitingGrant(grant.holder, grant.remedies, state))
+    return tuple(found)
 
 
 def grant_of(row: Row[Any], remedies: Iterable[Row[Any]]) -> Grant:
@@ -233,18 +270,17 @@ def entry_of(row: Any) -> Entry:
 
 def entries_of(connection: Connection, grant_id: str) -> list[Row[Any]]:
     """The entries of a grant, in order."""
-    return _grouped(connection, GRANT_ENTRY, [grant_id])[grant_id]
+    return grouped(connection, GRANT_ENTRY, [grant_id])[grant_id]
 
 
-def _grouped(
-    connection: Connection, table: Any, ids: Sequence[str]
-) -> Mapping[str, list[Row[Any]]]:
-    grouped: dict[str, list[Row[Any]]] = defaultdict(list)
+def grouped(connection: Connection, table: Any, ids: Sequence[str]) -> Mapping[str, list[Row[Any]]]:
+    """Rows of some grants by grant, each in their order."""
+    found: dict[str, list[Row[Any]]] = defaultdict(list)
     if ids:
         query = select(table).where(table.c.grant_id.in_(ids)).order_by(table.c.position)
         for row in connection.execute(query):
-            grouped[row.grant_id].append(row)
-    return grouped
+            found[row.grant_id].append(row)
+    return found
 
 
 def _records(connection: Connection, ids: Iterable[str]) -> dict[str, Any]:

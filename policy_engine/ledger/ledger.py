@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from policy_engine.ledger import idempotency, schema
+from policy_engine.ledger.counter_check import Difference, differences
 from policy_engine.ledger.credentials import KeyRing
 from policy_engine.ledger.database import Database, kind_of
 from policy_engine.ledger.decisions import DecisionBook
@@ -122,9 +123,13 @@ class Ledger:
         """Runs `look` on one consistent view; nothing is recorded."""
         return self._database.read(
             lambda connection: look(
-                Snapshot(connection, self._database.now(connection), self._secret)
+                Snapshot(connection, self._database.now(connection), self._secret, self._books)
             )
         )
+
+    def check_counters(self) -> tuple[Difference, ...]:
+        """What doesn't follow from the entries of the grants; empty when all is well."""
+        return self._database.read(lambda connection: tuple(differences(connection)))
 
     def sweep(self, kept_for: timedelta = KEPT_AT_LEAST) -> int:
         """Deletes kept answers older than `kept_for` (a day at least); returns how many."""

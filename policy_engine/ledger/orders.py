@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, insert, select, update
+from sqlalchemy import Column, Connection, select, update
 
 from policy_engine.core.facts import ABSENT
 from policy_engine.core.money import Money
 from policy_engine.core.request import DecisionRequest, Line
 from policy_engine.ledger.database import Database
 from policy_engine.ledger.grant_tables import ORDER_PIN, ORDER_REGISTRATION
-from policy_engine.ledger.writing import insert_absent
+from policy_engine.ledger.tables import RECORD
+from policy_engine.ledger.writing import Row, insert_absent
 
 Amounts = Mapping[str, int | None]
 """`line:<id>` or `shipping` → minor units paid; None: nobody has said."""
@@ -83,6 +84,26 @@ class OrderBook:
         """The latest version; None for an order that was never registered."""
         return self._database.read(lambda connection: registered(connection, order_id))
 
+    def record_of(self, order_id: str) -> tuple[Registration, str, bytes] | None:
+        """The latest version, with the id and content of its record."""
+
+        def read(connection: Connection) -> tuple[Registration, str, bytes] | None:
+            found = registered(connection, order_id)
+            if found is None:
+                return None
+            query = (
+                select(RECORD.c.id, RECORD.c.content)
+                .join(ORDER_REGISTRATION, ORDER_REGISTRATION.c.record_id == RECORD.c.id)
+                .where(
+                    ORDER_REGISTRATION.c.order_id == order_id,
+                    ORDER_REGISTRATION.c.version == found.version,
+                )
+            )
+            row = connection.execute(query).one()
+            return found, row.id, row.content
+
+        return self._database.read(read)
+
 
 def pin_of_request(request: DecisionRequest, customer: str) -> OrderPin:
     """What a request says of its order; `customer` is the pseudonym."""
@@ -117,6 +138,13 @@ def registered(connection: Connection, order_id: str) -> Registration | None:
     )
 
 
+def pin_now(connection: Connection, order_id: str) -> OrderPin | None:
+    """The pin of an order, unlocked."""
+    query = select(*pin_columns()).where(ORDER_PIN.c.order_id == order_id)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else pin_of(row)
+
+
 def lock_pin(connection: Connection, wanted: OrderPin) -> OrderPin:
     """The order's pin, locked; `wanted` becomes it where there was none."""
     row = {
@@ -146,8 +174,8 @@ def write_pin(connection: Connection, pin: OrderPin) -> None:
     )
 
 
-def write_registration(connection: Connection, registration: Registration, record_id: str) -> None:
-    row = {
+def registration_row(registration: Registration, record_id: str) -> Row:
+    values = {
         "order_id": registration.order_id,
         "version": registration.version,
         "record_id": record_id,
@@ -156,7 +184,7 @@ def write_registration(connection: Connection, registration: Registration, recor
         "customer": registration.customer,
         "facts": dict(registration.order),
     }
-    connection.execute(insert(ORDER_REGISTRATION), row)
+    return ORDER_REGISTRATION, values
 
 
 def pin_columns() -> tuple[Column[Any], ...]:

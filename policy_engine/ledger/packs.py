@@ -5,13 +5,16 @@ The active revision is the last activation; activations are only ever added.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
 
+from policy_engine.ledger.counting import CounterClass
 from policy_engine.ledger.database import Database
 from policy_engine.ledger.errors import TamperedError, UnknownRevisionError
 from policy_engine.ledger.events import record_event
+from policy_engine.ledger.rebuilding import keep_classes
 from policy_engine.ledger.shapes import Activation, StoredRevision
 from policy_engine.ledger.tables import ACTIVATION, PACK_REVISION
 
@@ -42,12 +45,15 @@ class PackStore:
             raise _unknown(revision)
         return found
 
-    def activate(self, revision: str, by: str) -> Activation:
+    def activate(self, revision: str, by: str, counts: Iterable[CounterClass] = ()) -> Activation:
         """Makes a stored revision the active one, and records it. Every node follows.
 
+        `counts` is what its caps count: counters that are not kept yet are built first.
         Activating the active one again changes and records nothing.
         """
-        return self._database.write(lambda connection: self._activate(connection, revision, by))
+        return self._database.write(
+            lambda connection: self._activate(connection, revision, by, counts)
+        )
 
     def active(self) -> Activation | None:
         """The active revision; None before the first activation. Cheap enough for polling."""
@@ -72,11 +78,14 @@ class PackStore:
             raise TamperedError(f"other bytes are stored for the revision `{revision}`")
         return False
 
-    def _activate(self, connection: Connection, revision: str, by: str) -> Activation:
+    def _activate(
+        self, connection: Connection, revision: str, by: str, counts: Iterable[CounterClass]
+    ) -> Activation:
         _take_turn(connection)
         query = select(PACK_REVISION.c.revision).where(PACK_REVISION.c.revision == revision)
         if connection.execute(query).one_or_none() is None:
             raise _unknown(revision)
+        keep_classes(connection, counts)
         before = _active(connection)
         if before is not None and before.revision == revision:
             return before

@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 from policy_engine.ledger.database import Database
 from policy_engine.ledger.decisions import DecisionBook
 from policy_engine.ledger.errors import TamperedError
+from policy_engine.ledger.grant_shapes import GrantView, StoredGrant, WaitingGrant
 from policy_engine.ledger.grant_tables import KEPT_ANSWER
 from policy_engine.ledger.granting import GrantWriting
-from policy_engine.ledger.grant_shapes import GrantView, StoredGrant
-from policy_engine.ledger.grants import GrantBook
+from policy_engine.ledger.grants import GrantBook, waiting
 from policy_engine.ledger.names import (
     CUSTOMER,
     POLICY,
@@ -23,7 +23,7 @@ from policy_engine.ledger.names import (
     answer_context,
     personal_context,
 )
-from policy_engine.ledger.orders import Registration, registered
+from policy_engine.ledger.orders import OrderPin, Registration, pin_now, registered
 from policy_engine.ledger.sealing import Sealer
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.shapes import DecisionWrite, Sealed, StoredDecision
@@ -55,11 +55,18 @@ class Books:
 class Snapshot:
     """One consistent view of the ledger."""
 
-    def __init__(self, connection: Connection, now: datetime, secret: InstanceSecret) -> None:
+    def __init__(
+        self, connection: Connection, now: datetime, secret: InstanceSecret, books: Books
+    ) -> None:
         self.now = now
         """Ledger time: the database's clock."""
         self._connection = connection
         self._secret = secret
+        self._books = books
+
+    def grant(self, grant_id: str, view: GrantView) -> StoredGrant | None:
+        """A grant that a caller may see; in a transaction, reliable once it is locked."""
+        return self._books.grants.find(self._connection, grant_id, view)
 
     def usage(self, at: datetime | None = None) -> LedgerUsage:
         """What has been used in the windows that end at an instant, now if it is None."""
@@ -68,6 +75,16 @@ class Snapshot:
     def registered(self, order_id: str) -> Registration | None:
         """The order's latest registration."""
         return registered(self._connection, order_id)
+
+    def pin(self, order_id: str) -> OrderPin | None:
+        """What the order is pinned to; None before its registration and its first grant."""
+        return pin_now(self._connection, order_id)
+
+    def waiting(
+        self, order_id: str | None, customer: str | None, agent_id: str | None, *, every: bool
+    ) -> tuple[WaitingGrant, ...]:
+        """Grants with open reserves of an order, a customer (pseudonym) or an agent, or of all."""
+        return waiting(self._connection, order_id, customer, agent_id, every=every)
 
     def customer(self, customer_id: str) -> str:
         """The pseudonym that a customer goes by."""
@@ -85,12 +102,11 @@ class Transaction(Snapshot):
         sealer: Sealer,
         books: Books,
     ) -> None:
-        super().__init__(connection, now, secret)
+        super().__init__(connection, now, secret, books)
         self._keys = SubjectKeys(connection, sealer)
         self._decisions: list[DecisionWrite] = []
         self._records: list[tuple[str, str, bytes]] = []
         self._answers: list[tuple[str, str, bytes]] = []
-        self._books = books
         self.grants = GrantWriting(connection, secret)
 
     def look_at_the_clock(self) -> datetime:
@@ -101,10 +117,6 @@ class Transaction(Snapshot):
     def decision(self, decision_id: str, client: str) -> StoredDecision | None:
         """A decision of a client; None for another client's as for an unknown id."""
         return self._books.decisions.find(self._connection, decision_id, client)
-
-    def grant(self, grant_id: str, view: GrantView) -> StoredGrant | None:
-        """A grant that a caller may see; what has become of it is reliable once it is locked."""
-        return self._books.grants.find(self._connection, grant_id, view)
 
     def seal(self, customer_id: str, record_id: str, personal: bytes) -> Sealed:
         """Seals the personal part of a record under the customer's key, before it is hashed."""

@@ -36,7 +36,7 @@ from policy_engine.ledger.grant_tables import (
     ORDER_PIN,
 )
 from policy_engine.ledger.names import CUSTOMER, EVIDENCE
-from policy_engine.ledger.orders import OrderPin, pin_columns, pin_of
+from policy_engine.ledger.orders import OrderPin, pin_now
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.tables import instant
 
@@ -60,7 +60,7 @@ class LedgerUsage:
         self.standing = Standing()
 
     def read(self, question: UsageQuestion) -> Usage:
-        asked = {self._stored(key): key for key in question.counters}
+        asked = {self.stored(key): key for key in question.counters}
         rolling = tuple(key for key in asked if isinstance(key.window, Rolling))
         evidence = {self._evidence(kind, text): (kind, text) for kind, text in question.evidence}
         statement = _statement(tuple(class_of(key) for key in rolling), bool(evidence))
@@ -70,8 +70,8 @@ class LedgerUsage:
         )
         for tag, name, amount, at in rows:
             found.add(tag, name, amount, at)
-        pins = self._pin(question.order_id) if found.pinned else None
-        self.standing = Standing(pins, found.due)
+        pin = pin_now(self._connection, question.order_id) if found.pinned else None
+        self.standing = Standing(pin, found.due)
         used = {
             asked[key]: found.rolling.get(str(rolling.index(key)), Used())
             if key in rolling
@@ -83,7 +83,7 @@ class LedgerUsage:
 
     def after(self, usage: Usage, changes: Mapping[Place, int]) -> Usage:
         """What `usage`, read here, comes to once these changes are written."""
-        stored = {self._stored(key): key for key in usage.used}
+        stored = {self.stored(key): key for key in usage.used}
         used = dict(usage.used)
         for place, change in changes.items():
             key = stored.get(place.key)
@@ -95,7 +95,16 @@ class LedgerUsage:
             used[key] = Used(used[key].amount + change, oldest)
         return replace(usage, used=used)
 
-    def _stored(self, key: CounterKey) -> CounterKey:
+    def expected(self, usage: Usage, changes: Mapping[Place, int]) -> dict[Place, int]:
+        """What the counters behind `usage` hold, as far as these changes touch them now."""
+        stored = {self.stored(key): used.amount for key, used in usage.used.items()}
+        return {
+            place: stored[place.key]
+            for place in changes
+            if place.key in stored and place.period_us == period_of(place.key.window, self._now)
+        }
+
+    def stored(self, key: CounterKey) -> CounterKey:
         """With the customer's pseudonym, as the tables know it."""
         if key.scope is not Scope.CUSTOMER:
             return key
@@ -103,11 +112,6 @@ class LedgerUsage:
 
     def _evidence(self, kind: str, reference: str) -> str:
         return evidence_id(self._secret, kind, reference)
-
-    def _pin(self, order_id: str) -> OrderPin | None:
-        query = select(*pin_columns()).where(ORDER_PIN.c.order_id == order_id)
-        row = self._connection.execute(query).one_or_none()
-        return None if row is None else pin_of(row)
 
     def _parameters(
         self,

@@ -15,14 +15,8 @@ import orjson
 
 from policy_engine.core.grants import Entry, GrantRemedy, GrantStatus, RemedyState, fold
 from policy_engine.core.money import parse_decimal, tax_inside
-from policy_engine.core.policy import DateBy, Pack, Policy
-from policy_engine.core.times import parse_timestamp
-from policy_engine.ledger.errors import LedgerError
 from policy_engine.ledger.grant_shapes import Grant
 from policy_engine.ledger.history import RecordedDecision, RecordedEntry, RecordedGrant
-from policy_engine.packs.files import PackFilesError
-from policy_engine.usecases.errors import NotReadyError
-from policy_engine.usecases.library import Library
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,33 +138,3 @@ class Decided:
             for share, rate in zip(entry.shares, rates, strict=True)
             if rate is not None
         )
-
-
-class Wordings:
-    """The policies as they were worded when something was decided."""
-
-    def __init__(self, library: Library) -> None:
-        self._library = library
-
-    def pack(self, revision: str) -> Pack | None:
-        """None where this release can't read the stored revision any more."""
-        try:
-            return self._library.engine(revision).pack
-        except (NotReadyError, LedgerError, PackFilesError):
-            return None
-
-    def policy(self, decided: Decided, policy_id: str) -> Policy | None:
-        """The version of the policy that the decision went by."""
-        pack = self.pack(decided.record["pack_revision"])
-        versions = [] if pack is None else [p for p in pack.policies if p.id == policy_id]
-        for version in versions:
-            at = decided.record["as_of"]
-            if version.date_by is DateBy.INCIDENT:
-                at = decided.record["request"]["incident"].get("reported_at")
-            if at is not None and version.effective_at(parse_timestamp(at)):
-                return version
-        return versions[0] if len(versions) == 1 else None
-
-    def reason_code(self, decided: Decided, policy_id: str) -> str | None:
-        policy = self.policy(decided, policy_id)
-        return None if policy is None else policy.reason_code

@@ -37,5 +37,6 @@ def principal_of(credential: Credential) -> Principal:
         person=terms.person,
         act_for=act_for,
         credential=credential.id,
+        owner=terms.owner or (None if terms.person is None else terms.person.id),
         role_from="credential",
     )

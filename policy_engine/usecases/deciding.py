@@ -122,14 +122,14 @@ class _Case:
     """Of the order's registration that the request was completed with; 0: with none."""
 
     def look(self, snapshot: Snapshot, settled: bool) -> tuple[dict[str, Any], Decision]:
-        case, decision, _ = self._evaluated(snapshot, settled)
-        return case._answer(decision, None, None, dry_run=True), decision
+        case, decision, _ = self.evaluated(snapshot, settled)
+        return case.answer(decision, None, None, dry_run=True), decision
 
     def record(self, transaction: Transaction, decision_id: str, settled: bool) -> _Recorded:
-        case, decision, usage = self._evaluated(transaction, settled)
-        return case._recorded(transaction, decision_id, decision, usage)
+        case, decision, usage = self.evaluated(transaction, settled)
+        return case.recorded(transaction, decision_id, decision, usage)
 
-    def _evaluated(self, snapshot: Snapshot, settled: bool) -> tuple[_Case, Decision, NotedUsage]:
+    def evaluated(self, snapshot: Snapshot, settled: bool) -> tuple[_Case, Decision, NotedUsage]:
         """The decision, by the order as it is registered and pinned by now."""
         used = snapshot.usage(self.read.as_of)
         noted = NotedUsage(used)
@@ -142,13 +142,13 @@ class _Case:
             again = _completed(
                 self.services, self.caller, self.data, self.pack, self.engine, registration
             )
-            return again._evaluated(snapshot, settled)
+            return again.evaluated(snapshot, settled)
         request = self.read.request
         check_registered(pin, required=self.services.settings.require_registered_orders)
         check_pin(pin, request, snapshot.customer(request.customer_id))
         return self, decision, noted
 
-    def _recorded(
+    def recorded(
         self,
         transaction: Transaction,
         decision_id: str,
@@ -169,7 +169,7 @@ class _Case:
         record["sealed"] = sealed_json(sealed)
         content = canonical(record)
         audit = {"record": decision_id, "digest": leaf_digest(content)}
-        answer = orjson.dumps(self._answer(decision, decision_id, audit))
+        answer = orjson.dumps(self.answer(decision, decision_id, audit))
         transaction.add_decision(
             DecisionWrite(
                 id=decision_id,
@@ -210,7 +210,7 @@ class _Case:
                 [InputProblem("/incident/reported_at", "IN_THE_FUTURE", "lies in the future")]
             )
 
-    def _answer(
+    def answer(
         self,
         decision: Decision,
         decision_id: str | None,

@@ -6,10 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from policy_engine.core.grant_moves import due
 from policy_engine.ledger.errors import LedgerError
-from policy_engine.ledger.shapes import Answer
-from policy_engine.ledger.transaction import Transaction
+from policy_engine.usecases.moving import settle
 from policy_engine.usecases.services import Services
 
 T = TypeVar("T")
@@ -23,15 +21,15 @@ class DueError(Exception):
 
 
 def with_due_settled(services: Services, look: Callable[[bool], T]) -> T:
-    """`look(True)` raises DueError when something has run out: then that is settled first.
+    """`look(False)` raises DueError when something has run out: then that is settled first.
 
-    `look(False)` goes on with what is written: what has run out then still holds its caps.
+    `look(True)` goes on with what is written: what has run out since still holds its caps.
     """
     try:
-        return look(True)
+        return look(False)
     except DueError:
         settle_due(services, AT_ONCE)
-    return look(False)
+    return look(True)
 
 
 def settle_due(services: Services, limit: int) -> int:
@@ -46,8 +44,3 @@ def settle_due(services: Services, limit: int) -> int:
         except LedgerError:
             break
     return changed
-
-
-def settle(services: Services, grant_id: str) -> bool:
-    """Writes down what has run out of one grant; False when nothing has (any more)."""
-    raise NotImplementedError

@@ -13,7 +13,8 @@ import orjson
 from policy_engine.core.money import format_minor
 from policy_engine.core.times import parse_timestamp
 from policy_engine.ledger.history import Place
-from policy_engine.usecases.accounts import Decided, Step, Wordings
+from policy_engine.usecases.accounts import Decided, Step
+from policy_engine.usecases.wordings import Wordings
 
 Value = str | int | bool | datetime | None
 Row = tuple[Value, ...]
@@ -199,8 +200,8 @@ def movement_row(step: Step, decided: Decided, wordings: Wordings) -> Row:
             "reversed_minor": step.after.reversed,
             "expired_minor": step.after.expired,
             "outstanding_minor": step.after.outstanding,
-            "caps_before": _json(moved.get("caps_before")),
-            "caps_after": _json(moved.get("caps_after")),
+            "caps_before": _json(moved["caps"]["before"]),
+            "caps_after": _json(moved["caps"]["after"]),
             "decision_digest": step.of.decision.place.digest,
             "pack_revision": decided.record["pack_revision"],
             "grant_pack_revision": grant.pack_revision,

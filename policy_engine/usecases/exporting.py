@@ -18,10 +18,11 @@ from policy_engine.core.money import format_minor
 from policy_engine.core.times import format_timestamp
 from policy_engine.ledger.history import Place
 from policy_engine.ledger.log.reading import LogEntry, StoredCheckpoint
-from policy_engine.usecases.accounts import FIGURES, NOTHING, Balance, Decided, Wordings, steps
+from policy_engine.usecases.accounts import FIGURES, NOTHING, Balance, Decided, steps
 from policy_engine.usecases.errors import NotReadyError, UseCaseError
 from policy_engine.usecases.export_rows import Row, decision_row, movement_row
 from policy_engine.usecases.services import Services
+from policy_engine.usecases.wordings import Wordings
 
 _SEQUENCED_WITHIN_SECONDS: Final = 20.0
 _PAUSE_SECONDS: Final = 0.05

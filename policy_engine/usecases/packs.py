@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from policy_engine.core.caps import Scope as CapScope
+from policy_engine.ledger.counting import classes_of
 from policy_engine.ledger.errors import LedgerError, UnavailableError
 from policy_engine.ledger.shapes import Activation, StoredRevision
 from policy_engine.packs.files import PackFiles, PackFilesError
@@ -155,7 +156,7 @@ def _activate(services: Services, loaded: Loaded, revision: str, by: str) -> Act
     assert loaded.pack is not None
     with services.packs.changing:
         before = services.ledger.packs.active()
-        activation = services.ledger.packs.activate(revision, by)
+        activation = services.ledger.packs.activate(revision, by, classes_of(loaded.pack))
         if services.packs.revision != revision or services.packs.state.blocked is not None:
             services.packs.swap(loaded.pack, activation.activated_at)
     previous = None if before is None else before.revision

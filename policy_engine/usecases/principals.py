@@ -48,6 +48,8 @@ class Principal:
     act_for: ActFor | None = None
     credential: str = ""
     """Which key or token it was, for the log: never the secret itself."""
+    owner: str | None = None
+    """The person who answers for the credential; of one that is bound to a person, that one."""
     role_from: str = "credential"
     """Where the role of `person` comes from: `credential` or `claim`."""
 

@@ -12,7 +12,7 @@ from marshmallow import ValidationError
 
 from policy_engine.core.currencies import DECIMALS
 from policy_engine.core.facts import ABSENT
-from policy_engine.core.request import DecisionRequest
+from policy_engine.core.request import DecisionRequest, Line
 from policy_engine.ledger.orders import OrderPin, pin_of_request
 from policy_engine.usecases.errors import ConflictError
 from policy_engine.wire.fields import ORDER_CURRENCY
@@ -58,6 +58,11 @@ def read_order(order: Mapping[str, Any]) -> dict[str, Any]:
     finally:
         ORDER_CURRENCY.reset(token)
     return read
+
+
+def lines_of(order: Mapping[str, Any]) -> tuple[Line, ...]:
+    """The lines of a typed order."""
+    return tuple(Line(**line) for line in order["lines"])
 
 
 def check_pin(pin: OrderPin | None, request: DecisionRequest, customer: str) -> None:

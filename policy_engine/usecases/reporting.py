@@ -21,12 +21,12 @@ from policy_engine.usecases.accounts import (
     Balance,
     Decided,
     Step,
-    Wordings,
     balance,
     steps,
 )
 from policy_engine.usecases.approvals import Approvals
 from policy_engine.usecases.services import Services
+from policy_engine.usecases.wordings import Wordings
 
 MOST: Final = 10
 """How many customers and agents are listed."""

@@ -138,6 +138,7 @@ class TokenDoor:
             scopes=_scopes(claims.get(settings.scope_claim)),
             person=person,
             credential="token",
+            owner=None if person is None else person.id,
             role_from="claim",
         )
 

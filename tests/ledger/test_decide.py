@@ -155,7 +155,7 @@ def test_ledger_time_does_not_go_back(ledger: Ledger, open_ledger: Callable[...,
 
 def test_a_preview_sees_time_and_usage_and_records_nothing(ledger: Ledger) -> None:
     question = UsageQuestion((), "SO-1", ())
-    usage = ledger.preview(lambda snapshot: snapshot.usage.read(question))
+    usage = ledger.preview(lambda snapshot: snapshot.usage().read(question))
     assert usage.used == {}
     assert abs(ledger.preview(lambda snapshot: snapshot.now) - ledger.now()) < timedelta(seconds=5)
     assert set(rows_of(ledger).values()) == {0}

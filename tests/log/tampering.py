@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +41,19 @@ NOT_EVIDENCE = {
 """When a row was made that no record speaks of, and a number that counts only by its order:
 docs/record.md says so."""
 
+ERASED = "(erased)"
+"""Marks a row here, never in the database."""
+
 Row = dict[str, Any]
+
+
+EVIDENCE = [
+    (table, column.name)
+    for table in TABLES
+    for column in METADATA.tables[table].columns
+    if (table, column.name) not in NOT_EVIDENCE
+]
+"""Every column that something on record speaks of."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +61,11 @@ class Tampering:
     table: str
     way: str
     seed: int
+    column: str | None = None
+    """The one to flip; None: any."""
 
     def __str__(self) -> str:
-        return f"{self.way}-{self.table}-{self.seed}"
+        return f"{self.way}-{self.table}-{self.column or ''}-{self.seed}"
 
 
 @contextmanager
@@ -81,20 +95,33 @@ def tamper(url: str, tampering: Tampering) -> str | None:
         order = ", ".join(column.name for column in METADATA.tables[table].primary_key)
         query = text(f"SELECT * FROM {table} ORDER BY {order}")
         before = [dict(row) for row in connection.execute(query).mappings()]
+        if tampering.way in ("flip", "swap"):
+            _set_apart_the_erased(connection, table, before)
         for _ in range(20):
             after = [dict(row) for row in before]
-            told = _WAYS[tampering.way](table, after, chance)
+            if tampering.column is not None:
+                told = _flip(table, after, chance, [tampering.column])
+            else:
+                told = _WAYS[tampering.way](table, after, chance)
             if told is None or _as_set(after) == _as_set(before):
                 continue
             try:
                 with connection.begin_nested():
                     connection.execute(text(f"DELETE FROM {table}"))
                     for row in after:
-                        _insert(connection, table, row)
+                        _insert(connection, table, {k: v for k, v in row.items() if k != ERASED})
             except IntegrityError:
                 continue
             return told
     return None
+
+
+def _set_apart_the_erased(connection: Connection, table: str, rows: list[Row]) -> None:
+    if table == "decision":
+        alive = set(connection.execute(text("SELECT key_id FROM subject")).scalars())
+        for row in rows:
+            if row["answer_sealed"][:16] not in alive:
+                row[ERASED] = True
 
 
 def _as_set(rows: list[Row]) -> list[str]:
@@ -114,14 +141,16 @@ def _insert(connection: Connection, table: str, row: Row) -> None:
     connection.execute(text(f"INSERT INTO {table} ({names}){overriding} VALUES ({places})"), values)
 
 
-def _flip(table: str, rows: list[Row], chance: random.Random) -> str | None:
+def _flip(
+    table: str, rows: list[Row], chance: random.Random, of: Sequence[str] | None = None
+) -> str | None:
     if not rows:
         return None
     row = chance.choice(rows)
-    columns = [name for name in row if (table, name) not in NOT_EVIDENCE]
-    column = chance.choice(columns)
     if _is_beyond(table, row):
         return None
+    columns = of or [name for name in row if (table, name) not in NOT_EVIDENCE]
+    column = chance.choice(columns)
     row[column] = _other(row[column], chance)
     return f"{table}.{column}"
 
@@ -185,8 +214,9 @@ _WAYS = {
 
 
 def _is_beyond(table: str, row: Row) -> bool:
-    """The reference of a customer who was erased: what it was can't be known any more."""
-    return table == "decision_reference" and row["kind"] == "reference"
+    """Of a customer who was erased: what the reference and the sealed answer were can't be known
+    any more."""
+    return ERASED in row or (table == "decision_reference" and row["kind"] == "reference")
 
 
 def _other(value: Any, chance: random.Random) -> Any:

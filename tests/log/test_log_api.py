@@ -11,10 +11,11 @@ import orjson
 import pytest
 
 from policy_engine import bootstrap
+from policy_engine.api.app import create_app
 from policy_engine.ledger.log.notes import VerifierKey
 from policy_engine.ledger.log.tree import check_consistency, check_inclusion
 from tests.api.conftest import Api
-from tests.log.given import begin, decide_one, open_services, sequence
+from tests.log.given import begin, close, decide_one, open_services, sequence
 
 
 @pytest.fixture
@@ -25,9 +26,6 @@ def audited(api_of: Callable[[str], Api], database_url: str) -> Api:
 @pytest.fixture
 def api_of() -> Iterator[Callable[[str], Api]]:
     """The API over a database with a few entries in its log and one record that waits."""
-    from policy_engine.api.app import create_app
-    from tests.log.given import close
-
     made = []
 
     def make(url: str) -> Api:
@@ -166,8 +164,6 @@ def test_the_log_is_for_auditors_alone(audited: Api) -> None:
 
 
 def test_an_empty_log_says_that_it_is_empty(api_of: Callable[[str], Api], sqlite_url: str) -> None:
-    from policy_engine.api.app import create_app
-
     services = open_services(sqlite_url)
     services.ledger.upgrade()
     api = Api(create_app(services), services)
@@ -177,5 +173,4 @@ def test_an_empty_log_says_that_it_is_empty(api_of: Callable[[str], Api], sqlite
     assert get(api, "/v1/log/key").json["code"] == "NO_LOG_KEY"
     bootstrap.open_log(services.settings, services.ledger, by="tests")
     assert get(api, "/v1/log/key").status_code == 200
-    services.packs.close()
-    services.ledger.close()
+    close(services)

@@ -11,8 +11,9 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from policy_engine.cli import main
+from policy_engine.usecases import packs
 from policy_engine.usecases.services import Services
-from tests.log.given import SECRET, close, decide_one, open_services, sequence
+from tests.log.given import PACK, SECRET, close, decide_one, open_services, sequence
 from tests.log.tampering import unguarded
 
 Run = Callable[..., Result]
@@ -31,12 +32,8 @@ def run(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture
 def decided(sqlite_url: str, run: Run) -> Iterator[Services]:
-    from tests.log.given import PACK
-
     assert run("db", "upgrade").exit_code == 0
     assert run("pack", "activate", str(PACK)).exit_code == 0
-    from policy_engine.usecases import packs
-
     services = open_services(sqlite_url)
     packs.follow(services)
     for number in range(6):
@@ -82,9 +79,11 @@ def test_verify_says_what_it_could_not_look_at_and_exits_2(
     decided: Services, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("policy_engine.usecases.verifying.SEMANTICS", 999)
-    shown = run("log", "verify")
+    shown = run("log", "verify", "--format", "json")
     assert shown.exit_code == 2
-    assert "no evaluator of semantics" in shown.output
+    found = json.loads(shown.output)
+    assert (found["verdict"], found["found"]) == ("incomplete", {"incomplete": 6})
+    assert "no evaluator of semantics" in found["findings"][0]["message"]
 
 
 def test_verify_takes_what_an_auditor_holds(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from policy_engine.core.request import Agent
 from policy_engine.ledger.log.findings import Report
 from policy_engine.ledger.shapes import CredentialTerms
 from policy_engine.usecases import packs, privacy, verifying
-from tests.log.forging import raise_an_amount
+from tests.log.forging import Step, forge_the_answer, raise_an_amount
 from tests.log.given import begin, close, decide_one, open_services, sequence
-from tests.log.tampering import TABLES, WAYS, Tampering, tamper
+from tests.log.tampering import EVIDENCE, TABLES, WAYS, Tampering, tamper, unguarded
 from tests.postgres import PostgresCluster
 
 SEQUENCED, WAITING = 36, 4
@@ -50,10 +51,10 @@ def fill(url: str) -> None:
     close(services)
 
 
-def verified(url: str, **options: object) -> Report:
+def verified(url: str, held: Sequence[str] = (), *, replaying: bool = True) -> Report:
     services = open_services(url)
     try:
-        return verifying.verify(services, (), None, **options)  # type: ignore[arg-type]
+        return verifying.verify(services, held, None, replaying=replaying)
     finally:
         close(services)
 
@@ -106,7 +107,17 @@ def test_nothing_is_found_in_an_untouched_copy(copies: Copy) -> None:
     assert report.counts["erased"] > 0
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("table", "column"), EVIDENCE, ids=[".".join(each) for each in EVIDENCE])
+def test_every_changed_column_is_found(copies: Copy, table: str, column: str) -> None:
+    url = copies()
+    told = tamper(url, Tampering(table, "flip", seed=1, column=column))
+    assert told is not None
+    report = verified(url, replaying=False)
+    assert report.verdict == "broken"
+    assert any(finding.table != "-" for finding in report.findings)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "flip"])
 @pytest.mark.parametrize("table", TABLES)
 def test_every_tampering_is_found(copies: Copy, table: str, way: str) -> None:
     url = copies()
@@ -121,11 +132,76 @@ def test_every_tampering_is_found(copies: Copy, table: str, way: str) -> None:
     assert any(finding.table != "-" for finding in report.findings)
 
 
-def test_a_decision_that_was_forged_with_its_hash_does_not_replay(copies: Copy) -> None:
-    """Whoever can also sign: only evaluating again shows that this was never decided."""
+@pytest.mark.parametrize(
+    ("step", "found"),
+    [
+        (Step.CONTENT, "the content is not what was hashed"),
+        (Step.RECORD_HASH, "another hash than that of its record"),
+        (Step.ANSWER, "another hash than that of its record"),
+        (Step.LEAF_HASH, "the entries up to here are not those that were signed"),
+        (Step.NODES, "the entries up to here are not those that were signed"),
+        (Step.OTHER_KEY, "the signature of the checkpoint is wrong"),
+    ],
+)
+def test_a_forger_is_found_however_far_they_get(copies: Copy, step: Step, found: str) -> None:
     url = copies()
-    forged = raise_an_amount(url)
+    raise_an_amount(url, step)
+    report = verified(url, replaying=False)
+    assert report.verdict == "broken"
+    assert any(finding.message.startswith(found) for finding in report.findings), report.findings
+
+
+def test_a_forger_with_every_key_is_found_by_deciding_again(copies: Copy) -> None:
+    url = copies()
+    held = held_checkpoint(url)
+    forged = raise_an_amount(url, Step.SIGNED)
     assert verified(url, replaying=False).verdict == "good"
     report = verified(url)
     assert report.verdict == "broken"
     assert [finding.row for finding in report.findings] == [forged]
+    assert report.findings[0].message == (
+        "evaluated again it comes to something else than recorded"
+    )
+    # And by whoever holds a checkpoint, without deciding anything again.
+    against = verified(url, [held], replaying=False)
+    assert [finding.message for finding in against.findings] == [
+        "the log is not a continuation of it"
+    ]
+
+
+def test_an_answer_forged_under_the_customers_key_is_found(copies: Copy) -> None:
+    url = copies()
+    forged = forge_the_answer(url)
+    found = verified(url, replaying=False).findings
+    assert [(each.row, each.message) for each in found] == [
+        (forged, "the answer is not that of this record")
+    ]
+
+
+def test_activations_in_another_order_are_found(copies: Copy) -> None:
+    """Every row as recorded, and yet another pack would be the active one."""
+    url = copies()
+    with unguarded(url) as connection:
+        overriding = "OVERRIDING SYSTEM VALUE" * (connection.dialect.name == "postgresql")
+        moved = (
+            connection.execute(text("DELETE FROM activation WHERE sequence = 1 RETURNING *"))
+            .mappings()
+            .one()
+        )
+        connection.execute(
+            text(
+                f"INSERT INTO activation {overriding} "
+                "VALUES (99, :record_id, :revision, :activated_by, :activated_at_us)"
+            ),
+            dict(moved),
+        )
+    found = verified(url, replaying=False).findings
+    assert {each.table for each in found} == {"activation"}
+
+
+def held_checkpoint(url: str) -> str:
+    services = open_services(url)
+    latest = services.ledger.log.checkpoint()
+    close(services)
+    assert latest is not None
+    return latest.note

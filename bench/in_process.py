@@ -1,0 +1,77 @@
+"""Evaluation in process, against ZEN on the same table.
+
+A table of two columns (one of 25 groups, at least so many points), first hit, in both. The
+engine's answer has the plan, its amount under caps and authority, and every reason at hand; ZEN
+gives the row. Both take requests that were read before.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from functools import partial
+from pathlib import Path
+
+from bench import made
+from bench.measuring import Bench, Row, Sample, at_least, interleaved, per_second
+from bench.peers import PeerMissingError
+from policy_engine.rete import MatcherSetting, available
+
+_ROWS = (100, 1_000)
+_TARGET = 10
+_CHECKED = 200
+
+
+def measure(bench: Bench) -> list[Row]:
+    try:
+        zen = bench.peers.zen()
+    except PeerMissingError as error:
+        return [Row("evaluation in process", note=f"not measured: {error}")]
+    rows: list[Row] = []
+    for size in _ROWS:
+        rows += _against_zen(bench, zen, size)
+    return rows
+
+
+def _against_zen(bench: Bench, zen: Path, size: int) -> list[Row]:
+    matchers: tuple[MatcherSetting, ...] = (
+        ("rete", "interpreter") if available() else ("interpreter",)
+    )
+    subjects = {"ZEN": partial(_zen, zen, size, bench.seconds)}
+    for matcher in matchers:
+        case = made.case(made.pack_of(made.table(size)), made.table_bodies(size), matcher)
+        _check(case, size)
+        subjects[matcher] = partial(per_second, case.decide, bench.seconds)
+        plans = made.case(made.pack_of(made.plans_table(size)), made.table_bodies(size), matcher)
+        subjects[f"{matcher}, plans"] = partial(per_second, plans.decide, bench.seconds)
+    found = interleaved(bench.rounds, subjects)
+    return [_row(f"{size:,} rules in one table, {name}", each, found["ZEN"])
+            for name, each in found.items() if name != "ZEN"]  # fmt: skip
+
+
+def _row(what: str, ours: Sample, zen: Sample) -> Row:
+    return at_least(what, ours, "ZEN", zen, _TARGET, "/s")
+
+
+def _check(case: made.Case, size: int) -> None:
+    """The derived row is the last one of its group that the points reach."""
+    for request in case.requests[:_CHECKED]:
+        group, points = request.facts["order.group"], request.facts["order.points"]
+        assert isinstance(group, str) and isinstance(points, int)
+        reached = [row for row in range(int(group[1:]), size, 25) if row <= points]
+        decision = case.engine.evaluate(request, made.AS_OF, made.NothingGranted())
+        assert decision.derived["order.row"] == (
+            reached[-1] if reached else decision.derived["order.row"]
+        )
+        assert bool(decision.plans) is (bool(reached) and reached[-1] >= 1)
+
+
+def _zen(python: Path, rows: int, seconds: float) -> float:
+    script = Path(__file__).with_name("zen_table.py")
+    ran = subprocess.run(
+        [str(python), str(script), str(rows), str(seconds)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60 + seconds * 5,
+    )
+    return float(ran.stdout)

@@ -1,0 +1,46 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from policy_engine import __version__
+
+_LIBRARIES = ("flask", "granian", "marshmallow", "orjson", "sqlalchemy", "durable-rules")
+
+
+def described() -> list[str]:
+    """One line each: processor, system, Python, versions, load generator."""
+    libraries = ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
+    return [
+        f"{_processor()}, {os.cpu_count()} cores, load {_load()} before the run",
+        f"{platform.system()} {platform.release()}, Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}",
+        f"policy-engine {__version__}; {libraries}",
+        f"load from {'wrk' if shutil.which('wrk') else 'bench/loader.py (wrk is not installed)'}",
+    ]
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"

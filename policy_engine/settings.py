@@ -21,6 +21,8 @@ from policy_engine import resources
 from policy_engine.core.times import TimeFormatError, parse_duration
 
 PREFIX = "POLICY_ENGINE_"
+COMMAND_LINE_KEY = f"{PREFIX}KEY"
+"""The key of the person at the command line. No setting of the service, and never kept in one."""
 MatcherName = Literal["auto", "rete", "interpreter"]
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SIGNED_ALGORITHMS = (
@@ -140,7 +142,8 @@ _NOT_IN_ENVIRONMENT = ("jwt", "dev")
 def setting_names() -> tuple[str, ...]:
     """Every environment variable that is read, in the order of the documentation."""
     plain = [each.name for each in fields(Settings) if each.name not in _NOT_IN_ENVIRONMENT]
-    return tuple(PREFIX + name.upper() for name in (*plain, *_JWT_NAMES))
+    named = (PREFIX + name.upper() for name in (*plain, *_JWT_NAMES))
+    return (*named, COMMAND_LINE_KEY)
 
 
 def read_settings() -> Settings:

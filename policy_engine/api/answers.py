@@ -200,6 +200,7 @@ class NeverSaySchema(Answer):
     phrase = a_text("What not to say.")
     family = a_text("What kind of phrase it is.")
     instead = a_text("What to say instead.")
+    unless = texts("Longer phrases that contain it and are harmless.")
 
 
 class GuidanceSchema(Answer):

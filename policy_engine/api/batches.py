@@ -31,6 +31,9 @@ def decide_all(body: bytes, key: IdempotencyKey | None, *, dry_run: bool) -> Ans
     except sending.FINAL as error:
         return sending.refused(error, None if dry_run else key)
     digest = hashlib.sha256(body).digest()
+    if key is not None and not dry_run:
+        # The caller's own key is taken too, so that it can't serve another call beside this one.
+        sending.kept(Answer(200, b"batch"), replace(key, body=digest))
     answers = [
         sending.decided(_given(each), _key_of(key, index, digest), dry_run=dry_run)
         for index, each in enumerate(requests)

@@ -12,8 +12,10 @@ from policy_engine import bootstrap
 from policy_engine.cli.frame import CommandError, ExitCode
 from policy_engine.ledger.errors import LedgerError, UnavailableError, UntrustedLogError
 from policy_engine.ledger.ledger import Ledger
+from policy_engine.packs.holder import NoPackError
 from policy_engine.rete import MatcherError
 from policy_engine.settings import Settings, SettingsError, read_settings
+from policy_engine.usecases import packs
 from policy_engine.usecases.errors import UseCaseError
 from policy_engine.usecases.services import Services
 
@@ -53,9 +55,32 @@ def failures_told() -> Iterator[None]:
     except LedgerError as error:
         raise CommandError(str(error), "`policy-engine doctor` looks closer") from error
     except UseCaseError as error:
-        raise CommandError(error.detail) from error
+        raise CommandError(f"{error.detail} [{error.code}]", _more(error)) from error
+    except NoPackError as error:
+        raise CommandError(str(error), "run `policy-engine pack activate DIR`") from error
     except MatcherError as error:
         raise CommandError(str(error)) from error
+
+
+def _more(error: UseCaseError) -> str | None:
+    """What a program is told besides, in words."""
+    return "; ".join(_named(name, value) for name, value in error.more.items()) or None
+
+
+def _named(name: str, value: object) -> str:
+    return f"{name.replace('_', ' ')} {_in_words(value)}"
+
+
+def _in_words(value: object) -> str:
+    match value:
+        case {"amount": amount, "currency": currency}:
+            return f"{amount} {currency}"
+        case dict():
+            return ", ".join(_named(name, each) for name, each in value.items())
+        case list():
+            return " / ".join(_in_words(each) for each in value)
+        case _:
+            return "none" if value is None else f"`{value}`"
 
 
 @contextmanager
@@ -78,14 +103,17 @@ def opened_ledger(*, create_secret: bool = False) -> Iterator[Ledger]:
 
 
 @contextmanager
-def opened_services() -> Iterator[Services]:
-    """The services over an up-to-date database, closed afterwards."""
+def opened_services(*, with_pack: bool = False) -> Iterator[Services]:
+    """The services over an up-to-date database, closed afterwards; `with_pack`: they use the
+    active pack, as a node that serves does."""
     with failures_told():
         configured = settings()
         services = bootstrap.build(configured)
         try:
             services.ledger.check_schema()
             bootstrap.watch_log(configured, services.ledger)
+            if with_pack:
+                packs.follow(services)
             yield services
         finally:
             services.packs.close()

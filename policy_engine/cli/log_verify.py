@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from policy_engine.cli.database import opened_services
-from policy_engine.cli.frame import CommandError, ExitCode, notes, show_json, show_table, verb
+from policy_engine.cli.frame import (
+    CommandError,
+    ExitCode,
+    progress_bar,
+    show_json,
+    show_table,
+    verb,
+)
 from policy_engine.ledger.log.findings import Report
 from policy_engine.ledger.log.notes import NoteError, VerifierKey
 from policy_engine.ledger.log.outside import CheckpointFile
@@ -53,7 +57,7 @@ def verify(
     """
     known = None if key is None else _key(key)
     held = () if checkpoint is None else CheckpointFile(checkpoint).notes()
-    with opened_services() as services, _bar() as progress:
+    with opened_services() as services, progress_bar("verifying") as progress:
         report = verifying.verify(
             services,
             held,
@@ -74,18 +78,6 @@ def _key(path: Path) -> VerifierKey:
         return VerifierKey.parse(path.read_text("utf-8"))
     except (NoteError, UnicodeError) as error:
         raise CommandError(f"`{path}`: {error}", code=ExitCode.USAGE) from None
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, nothing anywhere else."""
-    console = notes()
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("verifying", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _as_json(report: Report) -> dict[str, Any]:

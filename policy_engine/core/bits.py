@@ -25,9 +25,14 @@ class Truth(Mapping[int, bool]):
         return cls(true, sum(1 << number for number in outcomes))
 
     def __getitem__(self, number: int) -> bool:
-        if not self.known >> number & 1:
+        outcome = self.outcome(number)
+        if outcome is None:
             raise KeyError(number)
-        return bool(self.true >> number & 1)
+        return outcome
+
+    def outcome(self, number: int) -> bool | None:
+        """None for a comparison that is unknown."""
+        return bool(self.true >> number & 1) if self.known >> number & 1 else None
 
     def __iter__(self) -> Iterator[int]:
         return set_bits(self.known)

@@ -5,19 +5,20 @@ Everything about a plan that does not depend on what was granted before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from policy_engine.core.compiled import (
     CompiledPolicy,
+    Matched,
     Matching,
     add_on_rule,
     lacking,
     plan_rule,
 )
 from policy_engine.core.conditions import Outcome
-from policy_engine.core.decision import Because, Refusal
+from policy_engine.core.decision import Because, NotOffered, Refusal
 from policy_engine.core.entitlement import Entitled, Entitlement, RemedySource
 from policy_engine.core.factbase import FactBase
 from policy_engine.core.policy import AddOn, DateBy, EvidenceNeed, Plan, Policy
@@ -25,22 +26,33 @@ from policy_engine.core.policy import AddOn, DateBy, EvidenceNeed, Plan, Policy
 REPORTED_AT = "incident.reported_at"
 
 
-@dataclass(frozen=True, slots=True)
 class MatchedPolicy:
     """The effective version of a policy that applies, with the outcomes of its rules."""
 
-    compiled: CompiledPolicy
-    outcomes: Mapping[str, bool]
+    __slots__ = ("compiled", "matched", "policy")
 
-    @property
-    def policy(self) -> Policy:
-        return self.compiled.policy
+    def __init__(self, compiled: CompiledPolicy, matched: Matched) -> None:
+        self.compiled = compiled
+        self.matched = matched
+        self.policy = compiled.policy
 
     def outcome(self, rule: str) -> Outcome:
         """A rule without a condition is true."""
-        if rule not in self.compiled.section.formulas:
+        if rule not in self.compiled.section.positions:
             return True
-        return self.outcomes.get(rule)
+        return self.matched.outcome(rule)
+
+    def because(self, rule: str, matching: Matching) -> tuple[Because, ...]:
+        """The comparisons that make the rule's outcome what it is."""
+        return matching.because(self.compiled.section, self.matched, rule)
+
+    def ruled_out(self, matching: Matching) -> Iterator[NotOffered]:
+        """The plans whose condition is false."""
+        policy = self.policy
+        for at in self.compiled.ruled_out(self.matched):
+            because = self.because(plan_rule(policy.plans[at].name), matching)
+            id_ = self.compiled.ids[at]
+            yield NotOffered(id_, policy.id, Refusal.CONDITION_FALSE, because)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,8 @@ class NotDated:
 class Candidate:
     """A plan before caps. `refusal` is set once something rules it out."""
 
+    id: str
+    """`policy/plan`."""
     policy: Policy
     plan: Plan
     because: tuple[Because, ...]
@@ -66,10 +80,6 @@ class Candidate:
     lacks_evidence: tuple[str, ...] = ()
     lacks_currency: bool = False
     refusal: Refusal | None = None
-
-    @property
-    def id(self) -> str:
-        return f"{self.policy.id}/{self.plan.name}"
 
     def settle(self) -> None:
         """Name the first refusal that holds, in the contract's order."""
@@ -118,19 +128,27 @@ def pick_version(
 ) -> CompiledPolicy | NotDated | None:
     """The version in force; None when the one in force does not apply to the incident."""
     types = facts.request.incident_types
-    applying = [each.policy for each in versions if each.policy.applies_to & types]
-    plans = tuple(dict.fromkeys(plan.name for policy in applying for plan in policy.plans))
-    policy_id = versions[0].policy.id
     at: object = facts.as_of
     if versions[0].policy.date_by is DateBy.INCIDENT:
         at = facts.value(REPORTED_AT)
         if not isinstance(at, datetime):
-            return NotDated(policy_id, plans, Refusal.FACTS_MISSING, (REPORTED_AT,))
+            return _not_dated(versions, types, Refusal.FACTS_MISSING, (REPORTED_AT,))
     assert isinstance(at, datetime)
     for each in versions:
         if each.policy.effective_at(at):
             return each if each.policy.applies_to & types else None
-    return NotDated(policy_id, plans, Refusal.NOT_EFFECTIVE)
+    return _not_dated(versions, types, Refusal.NOT_EFFECTIVE)
+
+
+def _not_dated(
+    versions: list[CompiledPolicy],
+    types: frozenset[str],
+    code: Refusal,
+    lacks: tuple[str, ...] = (),
+) -> NotDated:
+    applying = [each.policy for each in versions if each.policy.applies_to & types]
+    plans = tuple(dict.fromkeys(plan.name for policy in applying for plan in policy.plans))
+    return NotDated(versions[0].policy.id, plans, code, lacks)
 
 
 def candidates(
@@ -140,7 +158,7 @@ def candidates(
     evidence: EvidenceAtHand,
     unknown_limits: Callable[[Iterable[RemedySource]], set[str]],
 ) -> tuple[list[Candidate], set[str]]:
-    """Every plan of the matched policies, and what their add-ons lack.
+    """Every plan of the matched policies whose condition isn't false, and what their add-ons lack.
 
     `unknown_limits` names what a caller could send to settle percentage limits of the caps
     that bound the given remedies.
@@ -148,15 +166,14 @@ def candidates(
     add_ons, add_ons_lack = _add_ons_that_hold(matched, facts, matching, evidence)
     found: list[Candidate] = []
     for each in matched:
-        for plan in each.policy.plans:
-            candidate = _candidate(each, plan, facts, matching)
-            if candidate.refusal is None:
-                needs = (*each.policy.evidence, *plan.evidence)
-                candidate.lacks_evidence = evidence.missing(needs)
-                takes = _takes_add_ons(candidate, each.outcome(plan_rule(plan.name)))
-                _entitle(candidate, add_ons if takes else [], facts)
-                candidate.lacks |= unknown_limits(_all_sources(candidate))
-                candidate.settle()
+        for at in each.compiled.left(each.matched):
+            candidate = _candidate(each, at, facts, matching)
+            needs = (*each.policy.evidence, *candidate.plan.evidence)
+            candidate.lacks_evidence = evidence.missing(needs)
+            takes = _takes_add_ons(candidate, each.outcome(plan_rule(candidate.plan.name)))
+            _entitle(candidate, add_ons if takes else [], facts)
+            candidate.lacks |= unknown_limits(_all_sources(candidate))
+            candidate.settle()
             found.append(candidate)
     return found, add_ons_lack
 
@@ -178,16 +195,12 @@ def _takes_add_ons(candidate: Candidate, outcome: Outcome) -> bool:
     return outcome is True and candidate.plan.takes_add_ons and not candidate.lacks_evidence
 
 
-def _candidate(
-    matched: MatchedPolicy, plan: Plan, facts: FactBase, matching: Matching
-) -> Candidate:
+def _candidate(matched: MatchedPolicy, at: int, facts: FactBase, matching: Matching) -> Candidate:
+    plan = matched.policy.plans[at]
     rule = plan_rule(plan.name)
-    outcome = matched.outcome(rule)
-    because = matching.because(matched.compiled.section, rule)
-    candidate = Candidate(matched.policy, plan, because)
-    if outcome is False:
-        candidate.refusal = Refusal.CONDITION_FALSE
-    elif outcome is None:
+    because = matched.because(rule, matching)
+    candidate = Candidate(matched.compiled.ids[at], matched.policy, plan, because)
+    if matched.outcome(rule) is None:
         candidate.lacks = lacking(because, facts)
         # Nothing to ask for: the comparison has no literal in the order's currency, itself or
         # in a rule of a derived fact.
@@ -224,9 +237,9 @@ def _add_ons_that_hold(
             outcome = each.outcome(rule)
             if outcome is False:
                 continue
-            because = matching.because(each.compiled.section, rule)
             unproven = evidence.missing((*each.policy.evidence, *add_on.evidence))
-            lacks |= lacking(because, facts) if outcome is None else set()
+            if outcome is None:
+                lacks |= lacking(each.because(rule, matching), facts)
             lacks.update(unproven)
             worth = Entitlement(facts)
             worth.add(_sources(each.policy, add_on))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from policy_engine.core.bits import RuleOutcomes, Truth
+from policy_engine.core.bits import RuleOutcomes, Truth, set_bits
 from policy_engine.core.columns import arranged, columns, exclusive
 from policy_engine.core.conditions import (
     Comparison,
@@ -27,14 +27,10 @@ class Comparisons:
     """Gives each distinct comparison of a pack one number."""
 
     def __init__(self) -> None:
-        self.listed: list[Comparison] = []
         self._numbers: dict[Comparison, int] = {}
 
     def number(self, comparison: Comparison) -> int:
-        if comparison not in self._numbers:
-            self._numbers[comparison] = len(self.listed)
-            self.listed.append(comparison)
-        return self._numbers[comparison]
+        return self._numbers.setdefault(comparison, len(self._numbers))
 
 
 class Matched:
@@ -77,12 +73,18 @@ class Section:
     """
 
     def __init__(
-        self, name: str, conditions: Iterable[tuple[str, Condition]], matcher: Matcher
+        self,
+        name: str,
+        conditions: Iterable[tuple[str, Condition]],
+        matcher: Matcher,
+        numbering: Comparisons,
     ) -> None:
         written = tuple(conditions)
-        self.comparisons = tuple(
-            arranged(each for _, condition in written for each in comparisons(condition))
-        )
+        in_order = [each for _, condition in written for each in comparisons(condition)]
+        for each in in_order:
+            numbering.number(each)
+        self.comparisons = tuple(arranged(in_order))
+        self.numbers = tuple(map(numbering.number, self.comparisons))
         own = {each: number for number, each in enumerate(self.comparisons)}
         self.formulas: Mapping[str, Formula] = {
             rule: formula(condition, own.__getitem__) for rule, condition in written
@@ -106,10 +108,31 @@ class Section:
         return found
 
 
-@dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    policy: Policy
-    section: Section
+    """One version of a policy; its plans' rules are the first of its section."""
+
+    def __init__(self, policy: Policy, section: Section) -> None:
+        self.policy = policy
+        self.section = section
+        self.ids = tuple(f"{policy.id}/{plan.name}" for plan in policy.plans)
+        """Of its plans."""
+        conditional = [at for at, plan in enumerate(policy.plans) if plan.when is not None]
+        self._plan_at = conditional
+        self._always = [at for at, plan in enumerate(policy.plans) if plan.when is None]
+        self._rules = (1 << len(conditional)) - 1
+
+    def ruled_out(self, matched: Matched) -> Iterator[int]:
+        """Positions of the plans whose condition is false."""
+        rules = matched.rules
+        false = rules.known & ~rules.true & self._rules
+        return (self._plan_at[position] for position in set_bits(false))
+
+    def left(self, matched: Matched) -> list[int]:
+        """Positions of the other plans."""
+        rules = matched.rules
+        not_false = (rules.true | ~rules.known) & self._rules
+        found = [self._plan_at[position] for position in set_bits(not_false)]
+        return sorted(found + self._always) if self._always else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +164,15 @@ class CompiledPack:
         self.pack = pack
         self.matcher_name = matcher.name
         self._numbering = Comparisons()
-        self._numbers: dict[Section, tuple[int, ...]] = {}
         self._matcher = matcher
+        self._sections: list[Section] = []
         self.layers = tuple(
             self._layer(f"derived {depth}", layer) for depth, layer in enumerate(pack.derived)
         )
-        policies = tuple(
+        policies = [
             CompiledPolicy(policy, self._section(policy.id, _policy_conditions(policy)))
             for policy in pack.policies
-        )
+        ]
         self._versions: dict[str, list[CompiledPolicy]] = {}
         self._by_type: dict[str, set[str]] = {}
         for each in policies:
@@ -163,12 +186,8 @@ class CompiledPack:
         ids = none.union(*(self._by_type.get(incident, none) for incident in incident_types))
         return [self._versions[policy] for policy in sorted(ids)]
 
-    def numbers(self, section: Section) -> tuple[int, ...]:
-        """The pack's numbers of the section's comparisons."""
-        return self._numbers[section]
-
     def close(self) -> None:
-        for section in self._numbers:
+        for section in self._sections:
             section.network.close()
 
     def _layer(self, name: str, layer: Iterable[DerivedFact]) -> CompiledLayer:
@@ -176,12 +195,8 @@ class CompiledPack:
         return CompiledLayer(tuple(CompiledDerived(each, section) for each in layer), section)
 
     def _section(self, name: str, conditions: Iterable[tuple[str, Condition]]) -> Section:
-        written = tuple(conditions)
-        for _, condition in written:
-            for each in comparisons(condition):
-                self._numbering.number(each)
-        section = Section(name, written, self._matcher)
-        self._numbers[section] = tuple(map(self._numbering.number, section.comparisons))
+        section = Section(name, conditions, self._matcher, self._numbering)
+        self._sections.append(section)
         return section
 
 
@@ -207,8 +222,7 @@ def _policy_conditions(policy: Policy) -> Iterator[tuple[str, Condition]]:
 class Matching:
     """The comparisons and rules of one evaluation, each evaluated once."""
 
-    def __init__(self, compiled: CompiledPack, facts: FactBase) -> None:
-        self._compiled = compiled
+    def __init__(self, facts: FactBase) -> None:
         self._facts = facts
         self._sections: list[tuple[Section, Truth]] = []
 
@@ -235,14 +249,14 @@ class Matching:
         """Every comparison evaluated, in the pack's order."""
         found: dict[int, Because] = {}
         for section, truth in self._sections:
-            for number, of_pack in enumerate(self._compiled.numbers(section)):
+            for number, of_pack in enumerate(section.numbers):
                 if of_pack not in found:
                     found[of_pack] = self._because(section, truth, number)
         return tuple(found[number] for number in sorted(found))
 
     def _because(self, section: Section, truth: Truth, number: int) -> Because:
         comparison = section.comparisons[number]
-        return Because(comparison, self._facts.value(comparison.fact), truth.get(number))
+        return Because(comparison, self._facts.value(comparison.fact), truth.outcome(number))
 
 
 def lacking(because: Iterable[Because], facts: FactBase) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -149,13 +149,13 @@ class Decision:
     as_of: datetime
     expires_at: datetime | None
     plans: tuple[OfferedPlan, ...]
-    not_offered: tuple[NotOffered, ...]
+    not_offered: Sequence[NotOffered]
     facts_needed: tuple[str, ...]
     caps: tuple[CapReading, ...]
     derived: Mapping[str, Value]
     facts: Mapping[str, tuple[Value, Source]]
     """Every fact that was looked at, with its source."""
-    trace: tuple[Because, ...]
+    trace: Sequence[Because]
     """Every comparison that was evaluated."""
     actions: tuple[Due, ...] = ()
     milestones: tuple[Due, ...] = ()

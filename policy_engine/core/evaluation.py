@@ -6,7 +6,7 @@ what a customer is owed; it only puts the rooms in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from policy_engine.core.authority import Give, Obstacle, Walk, wanted
@@ -33,6 +33,7 @@ from policy_engine.core.factbase import FactBase
 from policy_engine.core.facts import UNKNOWN, Value
 from policy_engine.core.guidance import guidance
 from policy_engine.core.headroom import cap_readings, counters_of, line_room, scoped_caps
+from policy_engine.core.late import Late
 from policy_engine.core.offers import offered_plan, outcome_of, ranked
 from policy_engine.core.policy import ACTS, Pack
 from policy_engine.core.ports import Matcher, Usage, UsagePort, UsageQuestion
@@ -71,7 +72,7 @@ class _Evaluation:
         self.pack = compiled.pack
         self.request = request
         self.facts = FactBase(compiled.pack.facts, request, as_of)
-        self.matching = Matching(compiled, self.facts)
+        self.matching = Matching(self.facts)
         self.derived: Mapping[str, Value] = derive(compiled, self.facts, self.matching)
         self.roles = [
             self.pack.roles[name] for name in self.pack.approver_chain(request.agent.role)
@@ -83,8 +84,8 @@ class _Evaluation:
             if isinstance(version, NotDated):
                 self.not_dated.append(version)
             elif version is not None:
-                outcomes = self.matching.match(version.section)
-                self.matched.append(MatchedPolicy(version, outcomes))
+                matched = self.matching.match(version.section)
+                self.matched.append(MatchedPolicy(version, matched))
 
     def decide(self, usage_port: UsagePort) -> Decision:
         caps = scoped_caps(self.pack, self.roles, [each.policy.id for each in self.matched])
@@ -169,7 +170,7 @@ class _Evaluation:
 
     def _not_offered(
         self, found: list[Candidate], beyond: list[OfferedPlan]
-    ) -> tuple[NotOffered, ...]:
+    ) -> Sequence[NotOffered]:
         cut = {plan.plan for plan in beyond}
         refused = [
             NotOffered(f"{each.policy}/{plan}", each.policy, each.code, (), each.lacks)
@@ -181,12 +182,18 @@ class _Evaluation:
             if code is not None:
                 lacks = tuple(sorted({*each.lacks, *each.lacks_evidence}))
                 refused.append(NotOffered(each.id, each.policy.id, code, each.because, lacks))
-        return tuple(sorted(refused, key=lambda each: each.plan))
+
+        def written() -> tuple[NotOffered, ...]:
+            for each in self.matched:
+                refused.extend(each.ruled_out(self.matching))
+            return tuple(sorted(refused, key=lambda each: each.plan))
+
+        return Late(written)
 
     def _decision(
         self,
         plans: tuple[OfferedPlan, ...],
-        not_offered: tuple[NotOffered, ...],
+        not_offered: Sequence[NotOffered],
         found: list[Candidate],
         facts_needed: tuple[str, ...],
         readings: tuple[CapReading, ...],
@@ -211,7 +218,7 @@ class _Evaluation:
             caps=readings,
             derived=self.derived,
             facts=self.facts.seen(),
-            trace=self.matching.trace(),
+            trace=Late(self.matching.trace),
             actions=guided.actions,
             milestones=guided.milestones,
             follow_ups=guided.follow_ups,

@@ -98,6 +98,11 @@ class FactBase:
         named = self.request.incident_lines
         return tuple(line for line in self.request.lines if not named or line.id in named)
 
+    def evidence_kinds(self) -> Value:
+        """The kinds provided; whether none was sent or none there is, the field itself says."""
+        kinds = frozenset(item.kind for item in self.request.evidence)
+        return kinds or self.request.fields.get("incident.evidence", UNKNOWN)
+
     def sum_paid(self, lines: Iterable[Line], *, shipping: bool = False) -> Value:
         """Money over lines; UNKNOWN when a price (or the shipping asked for) is unknown."""
         total = 0
@@ -129,7 +134,7 @@ _OWN: dict[str, Callable[[FactBase], Value]] = {
     "agent.role": lambda base: base.request.agent.role,
     "incident.types": lambda base: base.request.incident_types,
     "incident.lines": lambda base: frozenset(line.id for line in base.incident_lines()),
-    "incident.evidence": lambda base: frozenset(item.kind for item in base.request.evidence),
+    "incident.evidence": lambda base: base.evidence_kinds(),
     "order.goods_paid": lambda base: base.sum_paid(base.request.lines),
     "order.total_paid": lambda base: base.sum_paid(base.request.lines, shipping=True),
     "incident.lines_paid": lambda base: base.sum_paid(base.incident_lines()),

@@ -89,9 +89,10 @@ def parse_money(text: str, currency: str) -> Money:
     return Money(minor, currency)
 
 
-def parse_decimal(text: str) -> Decimal:
-    """A non-negative plain decimal: `"5"`, `"12.5"`. MoneyError for anything else."""
-    if len(text) > 64 or _DECIMAL.fullmatch(text) is None:
+def parse_decimal(text: str, *, signed: bool = False) -> Decimal:
+    """A plain decimal: `"5"`, `"12.5"`, and `"-1.5"` where `signed`. MoneyError otherwise."""
+    digits = text.removeprefix("-") if signed else text
+    if len(text) > 64 or _DECIMAL.fullmatch(digits) is None:
         raise MoneyError(
             f'not a decimal: `{shortened(text)}`; write plain digits, such as "5" or "12.5"'
         )

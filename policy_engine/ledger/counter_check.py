@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from policy_engine.core.grant_moves import next_due
 from policy_engine.core.headroom import line_key
-from policy_engine.ledger.counting import Place, counter_id, described
+from policy_engine.core.times import format_timestamp
+from policy_engine.ledger.counting import FOR_EVER, Place, counter_id, described
 from policy_engine.ledger.grant_tables import (
     CAP_MOVEMENT,
+    GRANT,
     GRANT_STATE,
     LIMIT_COUNTER,
     LINE_MOVEMENT,
     ORDER_PIN,
 )
 from policy_engine.ledger.rebuilding import Rebuilt, kept_classes, rebuilt
+from policy_engine.ledger.tables import instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,15 @@ class Difference:
         return f"{self.table}: {self.where}: expected {self.expected}, stored {self.stored}"
 
 
-def differences(connection: Connection) -> Iterator[Difference]:
+Progress = Callable[[int, int], None]
+"""Told how many grants were looked at, and how many there are."""
+
+
+def differences(
+    connection: Connection, progress: Progress = lambda _done, _total: None
+) -> Iterator[Difference]:
     """All of them, on one consistent view; none means that every counter is right."""
+    total = connection.execute(select(func.count()).select_from(GRANT)).scalar_one()
     kept = kept_classes(connection)
     sums: dict[Place, int] = {}
     first_grants: dict[str, str] = {}
@@ -47,6 +57,7 @@ def differences(connection: Connection) -> Iterator[Difference]:
             sums[place] = sums.get(place, 0) + amount
         yield from _movements(connection, each)
         yield from _state(connection, each)
+        progress(len(grants), total)
     yield from _strays(connection, grants)
     yield from _counters(connection, sums, {each.id for each in kept})
     yield from _pins(connection, first_grants)
@@ -131,12 +142,17 @@ def _counters(
         if row._mapping["class"] not in kept:
             continue
         if amount != row.amount or text != row.described:
-            where = f"{row.described} from {row.period_us}"
+            where = _counter(row.described, row.period_us)
             yield Difference("limit_counter", where, str(amount), str(row.amount))
     for (_, period_us), (text, amount) in expected.items():
         if amount:
-            where = f"{text} from {period_us}"
+            where = _counter(text, period_us)
             yield Difference("limit_counter", where, str(amount), "no row")
+
+
+def _counter(text: str, period_us: int) -> str:
+    """A counter in words; of a calendar window also the period that it stands for."""
+    return text if period_us == FOR_EVER else f"{text} from {format_timestamp(instant(period_us))}"
 
 
 def _pins(connection: Connection, first: Mapping[str, str]) -> Iterator[Difference]:

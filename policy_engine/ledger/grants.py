@@ -98,13 +98,14 @@ class GrantBook:
         last = grants[-1].grant
         return GrantPage(grants, self._cursors.after(last.granted_at, last.id, of))
 
-    def due(self, limit: int) -> tuple[str, ...]:
-        """Grants with a reserve or a coupon that has run out, those due longest first."""
+    def due(self, limit: int, since: timedelta = timedelta(0)) -> tuple[str, ...]:
+        """Grants with a reserve or a coupon that ran out `since` ago or before that, and nobody
+        has written it down; those due longest first."""
 
         def read(connection: Connection) -> tuple[str, ...]:
             query = (
                 select(GRANT_STATE.c.grant_id)
-                .where(GRANT_STATE.c.due_at_us <= self._database.now(connection))
+                .where(GRANT_STATE.c.due_at_us <= self._database.now(connection) - since)
                 .order_by(GRANT_STATE.c.due_at_us, GRANT_STATE.c.grant_id)
                 .limit(limit)
             )

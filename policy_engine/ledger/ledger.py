@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from policy_engine.ledger import idempotency, schema
-from policy_engine.ledger.counter_check import Difference, differences
+from policy_engine.ledger.counter_check import Difference, Progress, differences
 from policy_engine.ledger.credentials import KeyRing
 from policy_engine.ledger.database import Database, kind_of
 from policy_engine.ledger.decisions import DecisionBook
@@ -127,9 +127,11 @@ class Ledger:
             )
         )
 
-    def check_counters(self) -> tuple[Difference, ...]:
+    def check_counters(
+        self, progress: Progress = lambda _done, _total: None
+    ) -> tuple[Difference, ...]:
         """What doesn't follow from the entries of the grants; empty when all is well."""
-        return self._database.read(lambda connection: tuple(differences(connection)))
+        return self._database.read(lambda connection: tuple(differences(connection, progress)))
 
     def sweep(self, kept_for: timedelta = KEPT_AT_LEAST) -> int:
         """Deletes kept answers older than `kept_for` (a day at least); returns how many."""

@@ -35,7 +35,7 @@ MAX_SET_LITERALS = 6
 ALWAYS_SENT = frozenset(
     {
         "order.id", "order.currency", "order.lines", "incident.types", "incident.lines",
-        "incident.evidence", "customer.id", "agent.id", "agent.role",
+        "customer.id", "agent.id", "agent.role",
     }
 )  # fmt: skip
 """Facts that every request has, by what the contract requires or by what omitting them means."""

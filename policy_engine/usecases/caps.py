@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policy_engine.core.caps import Cap, Measure, PercentLimit, ScopeIds, counter_key
+from policy_engine.core.caps import Cap, Measure, ScopeIds, counter_key
 from policy_engine.core.caps import Scope as CapScope
 from policy_engine.core.factbase import FactBase
 from policy_engine.core.facts import UNKNOWN
@@ -81,7 +81,7 @@ def _read(
     customer = None if whose.customer is None else snapshot.customer(whose.customer)
     waiting = snapshot.waiting(whose.order, customer, whose.agent, every=audit)
     rows: list[dict[str, Any]] = []
-    for currency, some in _by_currency(shown, pin).items():
+    for currency, some in _by_currency(pack, shown, pin).items():
         rows += _rows(pack, snapshot, whose, currency, some, pin, waiting, settled)
     rows.sort(key=lambda row: [cap.name for cap in pack.caps].index(row["cap"]))
     return {
@@ -91,18 +91,24 @@ def _read(
     }
 
 
-def _by_currency(shown: Iterable[Cap], pin: OrderPin | None) -> dict[str, list[Cap]]:
-    """Caps by the currency they are read in; "" for those that count grants."""
+def _by_currency(pack: Pack, shown: Iterable[Cap], pin: OrderPin | None) -> dict[str, list[Cap]]:
+    """Caps by the currency they are read in; "" for those that count grants.
+
+    The caps of an order are read in its own currency once that is known. Until then a share of
+    what was paid has no limit that could be told.
+    """
+    named = sorted(
+        {code for cap in pack.caps if isinstance(cap.limit, Mapping) for code in cap.limit}
+    )
     found: dict[str, list[Cap]] = {}
     for cap in shown:
+        of_order = cap.scope in (CapScope.ORDER, CapScope.CLAIM)
         if cap.measure is Measure.COUNT:
             currencies = [""]
-        elif isinstance(cap.limit, PercentLimit):
-            currencies = [] if pin is None else [pin.currency]
+        elif of_order and pin is not None:
+            currencies = [pin.currency]
         else:
-            assert isinstance(cap.limit, Mapping)
-            of_order = pin is not None and cap.scope in (CapScope.ORDER, CapScope.CLAIM)
-            currencies = [pin.currency] if pin is not None and of_order else sorted(cap.limit)
+            currencies = sorted(cap.limit) if isinstance(cap.limit, Mapping) else named
         for currency in currencies:
             found.setdefault(currency, []).append(cap)
     return found

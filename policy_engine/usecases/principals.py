@@ -74,7 +74,9 @@ class Principal:
         if named is not None and named.role not in pack.roles:
             raise InvalidInputError([_unknown_role(named.role, pack)])
         if self.person is not None:
-            return self._as_person(self.person, named, pack)
+            # Claims win over the body; a key's body that names somebody else is a mistake.
+            from_claims = self.role_from == "claim"
+            return self._as_person(self.person, None if from_claims else named, pack)
         if self.act_for is not None:
             return None if named is None else self._for_someone(self.act_for, named, pack)
         raise ForbiddenError(

@@ -29,23 +29,26 @@ def replayed(
     Raises NotFoundError, GoneError, ForbiddenError, UnknownRevisionError, and
     InvalidInputError where another revision doesn't take the request or the record.
     """
-    if revision is not None and not caller.may(Scope.SIMULATE, Scope.AUDIT):
+    found = stored(services, caller, decision_id)
+    chosen = revision or found.pack_revision
+    if chosen != found.pack_revision and not caller.may(Scope.SIMULATE, Scope.AUDIT):
         raise ForbiddenError(
             "SCOPE_MISSING", "another revision needs the scope `simulate` or `audit`"
         )
-    found = stored(services, caller, decision_id)
     record = orjson.loads(found.record)
     personal = services.ledger.decisions.open_personal(
         found.id, Sealed(record["sealed"]["subject"], record["sealed"]["sealed"])
     )
     if personal is None:
         raise GoneError("ERASED", "the customer of this decision has been erased")
-    chosen = revision or found.pack_revision
     try:
         result = replay(record, orjson.loads(personal), services.library.engine(chosen))
     except ReplayError as error:
-        at = InputProblem("/revision", "DOES_NOT_FIT", str(error))
-        raise InvalidInputError([at]) from None
+        raise _does_not_fit(str(error)) from None
+    except InvalidInputError as error:
+        # The recorded request was in order under its own revision; the caller sent none of it.
+        first = error.problems[0]
+        raise _does_not_fit(f"the request at `{first.pointer}`: {first.message}") from None
     before, after = _visible(result.recorded, caller), _visible(result.again, caller)
     return {
         "decision_id": found.id,
@@ -54,6 +57,10 @@ def replayed(
         "equal": result.equal,
         "differences": list(islice(differences(before, after), MAX_DIFFERENCES)),
     }
+
+
+def _does_not_fit(why: str) -> InvalidInputError:
+    return InvalidInputError([InputProblem("/revision", "DOES_NOT_FIT", why)])
 
 
 def differences(

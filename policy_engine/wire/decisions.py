@@ -94,7 +94,12 @@ def value_body(value: Value) -> object:
 def _by_language(pack: Pack) -> dict[str, list[Json]]:
     phrases: dict[str, list[Json]] = {}
     for each in pack.never_say:
-        shown = {"phrase": each.phrase, "family": each.family, "instead": each.instead}
+        shown = {
+            "phrase": each.phrase,
+            "family": each.family,
+            "instead": each.instead,
+            "unless": list(each.unless),
+        }
         phrases.setdefault(language(each.locale), []).append(shown)
     return phrases
 

@@ -244,20 +244,22 @@ class IntegerField(StrictField, fields.Integer):
 
 
 class DecimalField(StrictField, fields.String):
-    """Plain digits in a string: "13" or "12.5"; no sign, no exponent."""
+    """Plain digits in a string: "13" or "12.5"; no exponent, a minus only where `signed`."""
 
     wanted = 'a decimal in a string, such as "12.5"'
 
-    def __init__(self, *, most: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, most: int | None = None, signed: bool = False, **kwargs: Any) -> None:
         self._most = most
-        form = {"pattern": r"^(0|[1-9][0-9]{0,29})(\.[0-9]{1,20})?$"}
+        self._signed = signed
+        sign = "-?" if signed else ""
+        form = {"pattern": rf"^{sign}(0|[1-9][0-9]{{0,29}})(\.[0-9]{{1,20}})?$"}
         super().__init__(metadata=form | dict(kwargs.pop("metadata", {})), **kwargs)
 
     def read(self, value: Any) -> Decimal:
         if type(value) is not str:
             raise wrong_type(value, self.wanted)
         try:
-            number = parse_decimal(value)
+            number = parse_decimal(value, signed=self._signed)
         except MoneyError as error:
             raise refusal("NOT_A_DECIMAL", str(error)) from None
         if self._most is not None and number > self._most:
@@ -270,23 +272,64 @@ AMOUNT_PATTERN: Final = r"^(0|[1-9][0-9]{0,15})(\.[0-9]{1,4})?$"
 
 
 class OrderMoneyField(StrictField, fields.String):
-    """An amount in the order's currency as a bare string: "168.00"."""
+    """An amount in the order's currency: "168.00", or the same as a money object."""
 
     wanted = 'an amount in a string, such as "40.00"'
 
     def __init__(self, **kwargs: Any) -> None:
-        form = {"pattern": AMOUNT_PATTERN}
+        form = {
+            "type": ["string", "object"],
+            "pattern": AMOUNT_PATTERN,
+            "properties": {
+                "amount": {"type": "string", "pattern": AMOUNT_PATTERN},
+                "currency": {"type": "string", "description": "The order's."},
+            },
+            "required": ["amount", "currency"],
+            "additionalProperties": False,
+        }
         super().__init__(metadata=form | dict(kwargs.pop("metadata", {})), **kwargs)
 
     def read(self, value: Any) -> Money | None:
         """None where the order's currency is itself a problem; then only the form is checked."""
+        currency = ORDER_CURRENCY.get()
+        if type(value) is dict:
+            return _read_object(value, currency)
         if type(value) is not str:
             raise wrong_type(value, self.wanted)
-        currency = ORDER_CURRENCY.get()
         if currency is None:
             read_amount_form(value)
             return None
         return read_amount(value, currency)
+
+
+def _read_object(value: dict[str, Any], order_currency: str | None) -> Money | None:
+    """`{"amount", "currency"}` inside the order, where it can only be the order's currency."""
+    faults: dict[str, list[Fault]] = {
+        name: [Fault("UNKNOWN_FIELD", "not a field of money; take it out")]
+        for name in value
+        if name not in _MONEY_NAMES
+    }
+    for name in _MONEY_NAMES:
+        if name not in value:
+            faults[name] = [Fault("MISSING_FIELD", f"`{name}` is required")]
+        elif type(value[name]) is not str:
+            faults[name] = list(wrong_type(value[name], "a string").messages)
+    if faults:
+        raise ValidationError(faults)
+    if order_currency is None:
+        read_amount_form(value["amount"])
+        return None
+    if value["currency"] != order_currency:
+        written = shortened(value["currency"])
+        fault = Fault("WRONG_CURRENCY", f"the order is in `{order_currency}`, not `{written}`")
+        raise ValidationError({"currency": [fault]})
+    try:
+        return read_amount(value["amount"], order_currency)
+    except ValidationError as error:
+        raise ValidationError({"amount": error.messages}) from None
+
+
+_MONEY_NAMES: Final = ("amount", "currency")
 
 
 def read_amount(text: str, currency: str) -> Money:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from marshmallow import fields
@@ -114,7 +115,7 @@ def fact_field(spec: FactSpec) -> fields.Field[Any]:
 _PLAIN_FACTS: Final[Mapping[FactType, Callable[..., fields.Field[Any]]]] = {
     FactType.BOOLEAN: BooleanField,
     FactType.INTEGER: IntegerField,
-    FactType.DECIMAL: DecimalField,
+    FactType.DECIMAL: partial(DecimalField, signed=True),
     FactType.DURATION: DurationField,
     FactType.TIMESTAMP: TimestampField,
     FactType.STRING: TextField,

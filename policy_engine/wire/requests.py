@@ -10,7 +10,7 @@ from typing import Any, Final
 from marshmallow import ValidationError
 
 from policy_engine.core.currencies import DECIMALS
-from policy_engine.core.facts import Missing, Value
+from policy_engine.core.facts import ABSENT, Missing, Value
 from policy_engine.core.money import MAX_MINOR, Money, shortened
 from policy_engine.core.policy import Pack
 from policy_engine.core.request import Agent, DecisionRequest, Evidence, Line
@@ -250,6 +250,10 @@ def _request(parts: dict[str, Any], agent: Agent, registered: frozenset[str]) ->
                 fields[names[key]] = value
     if "channel" in parts:
         fields["channel"] = parts["channel"]
+    if "evidence" in incident:
+        items = incident["evidence"]
+        kinds = items if items is ABSENT else frozenset(item["kind"] for item in items)
+        fields["incident.evidence"] = kinds
     return DecisionRequest(
         order_id=order["id"],
         currency=order["currency"],

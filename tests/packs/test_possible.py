@@ -70,7 +70,7 @@ def words(when: str) -> str:
         ("{not: {fact: shop.campaign, is: true}}", "TF"),
         # An amount in no currency that the condition names leaves it unknown.
         ('{fact: order.goods_paid, over: {CNY: "10.00"}}', "TFU"),
-        ("{fact: incident.evidence, contains: photo}", "TF"),
+        ("{fact: incident.evidence, contains: photo}", "TFU"),
     ],
 )
 def test_outcomes(when: str, possible: str) -> None:

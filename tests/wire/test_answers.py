@@ -227,7 +227,9 @@ def test_guidance_goes_with_it(body: dict[str, Any]) -> None:
                 "after": "P1D",
             },
         ],
-        "never_say": [{"phrase": "快了快了", "family": "fob-off", "instead": "给出明确时间"}],
+        "never_say": [
+            {"phrase": "快了快了", "family": "fob-off", "instead": "给出明确时间", "unless": []}
+        ],
     }
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
@@ -48,6 +49,7 @@ def test_every_field_arrives_in_its_type(full: dict[str, Any], read: Read) -> No
         "shop.note": "left at the porter's",
     }
     assert request.fields == {
+        "incident.evidence": frozenset({"payment_proof"}),
         "order.placed_at": datetime(2026, 5, 20, 2, 0, tzinfo=UTC),
         "order.paid_at": datetime(2026, 5, 20, 2, 1, tzinfo=UTC),
         "order.promised_dispatch_by": datetime(2026, 5, 22, 2, 0, tzinfo=UTC),
@@ -74,7 +76,25 @@ def test_every_field_of_the_schema_is_a_fact_the_engine_knows(
 ) -> None:
     assert set(read(full).request.fields) == {
         name for name, spec in pack.facts.items() if spec.sent and spec.type is not FactType.SET
-    } - {"order.id", "order.currency", "customer.id", "agent.id", "agent.role"}
+    } - {"order.id", "order.currency", "customer.id", "agent.id", "agent.role"} | {
+        "incident.evidence"
+    }
+
+
+def test_a_money_object_serves_in_the_order_as_well(full: dict[str, Any], read: Read) -> None:
+    full["order"]["shipping_paid"] = {"amount": "1.00", "currency": full["order"]["currency"]}
+    assert read(full).request.fields["order.shipping_paid"] == Money(100, "CNY")
+
+
+@pytest.mark.parametrize(
+    ("sent", "known"), [({}, None), ({"evidence": None}, ABSENT), ({"evidence": []}, frozenset())]
+)
+def test_evidence_is_omitted_absent_or_none_at_all(
+    full: dict[str, Any], read: Read, sent: dict[str, Any], known: object
+) -> None:
+    del full["incident"]["evidence"]
+    full["incident"].update(sent)
+    assert read(full).request.fields.get("incident.evidence") == known
 
 
 def test_the_least_request_knows_nothing_it_was_not_told(read: Read) -> None:
@@ -169,7 +189,7 @@ def test_the_document_says_of_each_field_what_is_read() -> None:
     assert order["placed_at"]["format"] == "date-time"
     assert order["lines"]["maxItems"] == 200
     line = schemas["Line"]["properties"]
-    assert line["paid"]["type"] == ["string", "null"] and line["paid"]["pattern"]
+    assert line["paid"]["type"] == ["string", "object", "null"] and line["paid"]["pattern"]
     assert line["quantity"]["type"] == ["integer", "null"] and line["quantity"]["minimum"] == 1
     assert set(schemas["Order"]["required"]) == {"id", "currency", "lines"}
     assert schemas["Evidence"]["properties"]["verified"]["type"] == ["boolean", "null"]

@@ -70,7 +70,6 @@ AMOUNTS: list[tuple[object, str]] = [
     (JsonNumber("9" * 5_000), "WRONG_TYPE"),
     (1.0, "WRONG_TYPE"),
     ([], "WRONG_TYPE"),
-    ({"amount": "1.00", "currency": "CNY"}, "WRONG_TYPE"),
     ("", "NOT_AN_AMOUNT"),
     ("5,00", "NOT_AN_AMOUNT"),
     ("1e3", "NOT_AN_AMOUNT"),
@@ -88,6 +87,23 @@ AMOUNTS: list[tuple[object, str]] = [
     ("5.000", "WRONG_DECIMALS"),
     ("10000000000000.01", "AMOUNT_TOO_LARGE"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("money", "at", "code"),
+    [
+        ({"amount": "1.0", "currency": "CNY"}, "/amount", "WRONG_DECIMALS"),
+        ({"amount": "1.00", "currency": "USD"}, "/currency", "WRONG_CURRENCY"),
+        ({"amount": "1.00"}, "/currency", "MISSING_FIELD"),
+        ({"amount": 1, "currency": "CNY"}, "/amount", "WRONG_TYPE"),
+        ({"amount": "1.00", "currency": "CNY", "tax": "0"}, "/tax", "UNKNOWN_FIELD"),
+    ],
+)
+def test_a_money_object_in_the_order_is_held_to_its_form(
+    full: dict[str, Any], refused: Refused, money: dict[str, Any], at: str, code: str
+) -> None:
+    pointer = "/order/shipping_paid"
+    assert refused(put(full, pointer, money)) == [(pointer + at, code)]
 
 
 @pytest.mark.parametrize("pointer", ["/order/lines/0/paid", "/order/shipping_paid"])

@@ -12,6 +12,7 @@ from policy_engine.ledger.events import record_event
 from policy_engine.ledger.log.checks import DecisionCheck, Replayer
 from policy_engine.ledger.log.events import EventCheck, InstanceCheck, SubjectCheck
 from policy_engine.ledger.log.findings import Check, Report
+from policy_engine.ledger.log.grants import CounterCheck, GrantCheck
 from policy_engine.ledger.log.notes import Checkpoint, NoteError, SigningKey, VerifierKey
 from policy_engine.ledger.log.reading import (
     LogBook,
@@ -84,6 +85,8 @@ class VerifiableLog(LogBook):
             EventCheck(),
             SubjectCheck(self._secret),
             InstanceCheck(self._secret),
+            GrantCheck(),
+            CounterCheck(),
         )
         return verify(self._database, (*own, *checks), held, key, progress)
 

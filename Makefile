@@ -59,7 +59,7 @@ serve: install ## serve on this machine: development key, embedded database unde
 	$(BIN)/policy-engine db upgrade
 	$(BIN)/policy-engine serve --dev
 
-demo: install ## show the service at work on a few orders
+demo: install ## fill var/demo with a quarter of decisions and grants, and all that is made of it
 	$(BIN)/python -m bench.demo
 
 # --- Checking ------------------------------------------------------------------------------------

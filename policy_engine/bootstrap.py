@@ -25,6 +25,7 @@ from policy_engine.usecases.following import PackFollower
 from policy_engine.usecases.keeping import LogKeeper, LogState
 from policy_engine.usecases.library import Library
 from policy_engine.usecases.services import Services
+from policy_engine.usecases.sweeping import Sweeper
 from policy_engine.usecases.tokens import TokenDoor
 
 
@@ -134,8 +135,10 @@ def application(settings: Settings) -> Flask:
     activate_first(services)
     metrics.MATCHER_INFO.labels(services.matcher_name).set(1)
     follower = follow(services, metrics.PackGauges().show)
+    sweeper = Sweeper(services)
+    sweeper.start()
     # A forked worker leaves without `atexit`; this is called there as in any other process.
-    Finalize(None, _close, args=(services, follower, keeper), exitpriority=10)
+    Finalize(None, _close, args=(services, follower, sweeper, keeper), exitpriority=10)
     return create_app(services)
 
 
@@ -154,8 +157,11 @@ def activate_first(services: Services) -> None:
         packs.activate_folder(services, services.settings.pack_folder, by="first start")
 
 
-def _close(services: Services, follower: PackFollower, keeper: LogKeeper) -> None:
+def _close(
+    services: Services, follower: PackFollower, sweeper: Sweeper, keeper: LogKeeper
+) -> None:
     follower.stop()
+    sweeper.stop()
     keeper.stop()
     services.packs.close()
     services.ledger.close()

@@ -34,7 +34,7 @@ class RegisteredOrderSchema(Answer):
     customer = a_part(RegisteredCustomerSchema, null=True)
     version = fields.Integer(required=True, metadata={"description": "From 1."})
     registered_at = an_instant("When this version was registered.")
-    audit = a_part(AuditSchema, null=True)
+    audit = a_part(AuditSchema)
 
 
 class GrantAgentSchema(Answer):

@@ -24,7 +24,7 @@ _SHOWN_EVERY = 256
 """Lines between two looks at the progress bar; drawing it costs more than deciding."""
 
 
-@verb("policy-engine evaluate --pack policies < requests.jsonl > decisions.jsonl")
+@verb("policy-engine evaluate --pack policies < requests.jsonl > decisions.jsonl", one_result=False)
 @pack_option
 @click.option(
     "--matcher",

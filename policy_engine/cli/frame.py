@@ -23,6 +23,7 @@ from rich.text import Text
 from policy_engine import __version__
 
 _DEBUG = "policy_engine.debug"
+_JSON = "policy_engine.json"
 _WIDTH_WITHOUT_TERMINAL = 140
 
 
@@ -35,14 +36,20 @@ class ExitCode(IntEnum):
 
 
 class CommandError(Exception):
-    """A verb cannot go on. `hint` says what to do about it."""
+    """A verb cannot go on. `hint` says what to do about it; `data` is what `--format json` shows,
+    where that is more than the message and the hint."""
 
     def __init__(
-        self, message: str, hint: str | None = None, code: ExitCode = ExitCode.FAILURE
+        self,
+        message: str,
+        hint: str | None = None,
+        code: ExitCode = ExitCode.FAILURE,
+        data: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.hint = hint
         self.code = code
+        self.data = data or {"error": message, "help": hint}
 
 
 class VerbGroup(click.Group):
@@ -84,11 +91,17 @@ class CommandLine(VerbGroup):
 
 
 def tell_failure(error: Exception) -> ExitCode:
-    """One line and a hint on the standard error output; with `--debug` the traceback before."""
+    """One line and a hint on the standard error output; with `--debug` the traceback before.
+
+    With `--format json` also the result that a program waits for, on the standard output.
+    """
     context = click.get_current_context(silent=True)
-    if context is not None and context.find_root().meta.get(_DEBUG):
+    meta = {} if context is None else context.meta
+    if meta.get(_DEBUG):
         traceback.print_exception(error)
     told = error if isinstance(error, CommandError) else _unforeseen(error)
+    if meta.get(_JSON):
+        show_json(told.data)
     click.echo(f"error: {told}", err=True)
     if told.hint:
         click.echo(f"  help: {told.hint}", err=True)
@@ -109,33 +122,47 @@ def _unforeseen(error: Exception) -> CommandError:
 
 def _set_debug(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
-        ctx.find_root().meta[_DEBUG] = True
+        ctx.meta[_DEBUG] = True
 
 
-def verb(example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+def _set_format(ctx: click.Context, _parameter: click.Parameter, wanted: str) -> str:
+    ctx.meta[_JSON] = wanted == "json"
+    return wanted
+
+
+def verb(
+    example: str, *, one_result: bool = True, **settings: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
     """A command with `--format`, `--debug` and an example at the end of its `--help`.
 
-    The function gets `output`: `table` or `json`.
+    The function gets `output`: `table` or `json`. Where `--format json` shows `one_result`, a
+    failure is one as well; a verb that writes a line for each record tells it on stderr alone.
     """
 
     def make(function: Callable[..., Any]) -> click.Command:
         shown = textwrap.indent(textwrap.dedent(example).strip(), "  ")
         command: click.Command = click.command(
             cls=click.Command, epilog=f"\b\nExample:\n{shown}", **settings
-        )(format_option(debug_option(function)))
+        )((format_option if one_result else lines_option)(debug_option(function)))
         return command
 
     return make
 
 
-format_option: Final = click.option(
-    "--format",
-    "output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How results are shown.",
-)
+def _format_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        "--format",
+        "output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help="How results are shown.",
+        **settings,
+    )
+
+
+format_option: Final = _format_option(callback=_set_format)
+lines_option: Final = _format_option()
 debug_option: Final = click.option(
     "--debug",
     is_flag=True,

@@ -22,7 +22,8 @@ _PAUSE_SECONDS = 0.5
     """
     policy-engine log tail
     policy-engine log tail --follow --kind decision --format json
-    """
+    """,
+    one_result=False,
 )
 @click.option("--lines", "-n", type=click.IntRange(0), default=10, show_default=True)
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")

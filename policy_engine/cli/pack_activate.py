@@ -9,7 +9,7 @@ import click
 
 from policy_engine.cli.database import by_option, opened_services
 from policy_engine.cli.frame import CommandError, ExitCode, show_json, verb
-from policy_engine.cli.pack_folder import counted, errors_of, problem_line
+from policy_engine.cli.pack_folder import check_result, counted, errors_of, problem_line
 from policy_engine.core.times import format_timestamp
 from policy_engine.packs.files import PackFiles
 from policy_engine.usecases import packs
@@ -50,6 +50,7 @@ def activate(what: str, by: str, output: str) -> None:
             raise CommandError(
                 f"the pack has {counted(len(errors), 'error')}; nothing changed",
                 code=ExitCode.PACK_ERRORS,
+                data=check_result(error.problems),
             ) from None
     activation = activated.activation
     warnings = len(activated.problems)

@@ -8,13 +8,13 @@ import click
 
 from policy_engine.cli.frame import ExitCode, show_json, verb
 from policy_engine.cli.pack_folder import (
+    check_result,
     counted,
     errors_of,
     pack_argument,
     problem_line,
     read_folder,
 )
-from policy_engine.packs.problems import Problem
 
 
 @verb("policy-engine pack check policies --strict")
@@ -28,32 +28,14 @@ def check(ctx: click.Context, folder: Path, strict: bool, output: str) -> None:
     or with --strict a warning.
     """
     problems = read_folder(folder).problems
-    errors = len(errors_of(problems))
-    warnings = len(problems) - errors
-    passed = not errors and not (strict and warnings)
+    result = check_result(problems, strict=strict)
     if output == "json":
-        show_json(
-            {
-                "passed": passed,
-                "errors": errors,
-                "warnings": warnings,
-                "problems": [_as_json(problem) for problem in problems],
-            }
-        )
+        show_json(result)
     else:
         for problem in problems:
             click.echo(problem_line(folder, problem))
+        errors = len(errors_of(problems))
+        warnings = len(problems) - errors
         click.echo(f"{folder}: {counted(errors, 'error')}, {counted(warnings, 'warning')}")
-    if not passed:
+    if not result["passed"]:
         ctx.exit(ExitCode.PACK_ERRORS)
-
-
-def _as_json(problem: Problem) -> dict[str, object]:
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "severity": str(problem.severity),
-        "code": str(problem.code),
-        "message": problem.message,
-    }

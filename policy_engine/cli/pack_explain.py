@@ -65,13 +65,19 @@ def explain(
         try:
             answer = engine.decide(data, datetime.now(UTC), grants)
         except InvalidInputError as error:
-            told = [f"{each.pointer or '/'}: {each.message}" for each in error.problems]
-            raise CommandError("the request is not in order:\n  " + "\n  ".join(told)) from None
+            raise _not_in_order(error) from None
     explanation = explained(pack, answer.decision, answer.request, locale or answer.locale)
     if output == "json":
         show_json(asdict(explanation))
     else:
         _show(explanation)
+
+
+def _not_in_order(error: InvalidInputError) -> CommandError:
+    told = "the request is not in order"
+    lines = [f"{each.pointer or '/'}: {each.message}" for each in error.problems]
+    data = {"error": told, "help": None, "errors": [asdict(each) for each in error.problems]}
+    return CommandError("\n  ".join([f"{told}:", *lines]), data=data)
 
 
 def _json(file: IO[bytes]) -> object:

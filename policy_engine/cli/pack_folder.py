@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -44,8 +44,31 @@ def usable_pack(folder: Path) -> tuple[Pack, Loaded]:
             f"the pack in `{folder}` has {counted(len(errors_of(loaded.problems)), 'error')}",
             f"`policy-engine pack check {folder}` shows warnings too",
             ExitCode.PACK_ERRORS,
+            check_result(loaded.problems),
         )
     return loaded.pack, loaded
+
+
+def check_result(problems: Sequence[Problem], *, strict: bool = False) -> dict[str, object]:
+    """What `pack check` shows a program: `passed`, the numbers, and every problem."""
+    errors = len(errors_of(problems))
+    warnings = len(problems) - errors
+    return {
+        "passed": not errors and not (strict and warnings),
+        "errors": errors,
+        "warnings": warnings,
+        "problems": [
+            {
+                "file": problem.file,
+                "line": problem.line,
+                "column": problem.column,
+                "severity": str(problem.severity),
+                "code": str(problem.code),
+                "message": problem.message,
+            }
+            for problem in problems
+        ],
+    }
 
 
 def errors_of(problems: Iterable[Problem]) -> list[Problem]:

@@ -80,11 +80,16 @@ def _show(report: TestReport, min_coverage: int) -> None:
     screen().print(plain(f"coverage: {coverage.percent} % ({coverage.reached}/{coverage.total})"))
     if coverage.percent < min_coverage:
         screen().print(plain(f"the coverage is below {min_coverage} %", "red"))
-    failed = len(report.failures)
-    verdict = counted(len(report.results), "run") + (
-        f", {failed} failed" if failed else ", all passed"
-    )
-    screen().print(plain(verdict, "red" if failed or report.empty else "green"))
+    screen().print(plain(_verdict(report), "green" if report.passed else "red"))
+
+
+def _verdict(report: TestReport) -> str:
+    runs = counted(len(report.results), "run")
+    if not report.results:
+        return f"{runs}: nothing is tested"
+    if report.failures:
+        return f"{runs}, {len(report.failures)} failed"
+    return f"{runs}, all passed" + (", but a suite is empty" if report.empty else "")
 
 
 def _show_failure(failure: CaseResult) -> None:

@@ -70,15 +70,27 @@ class Give:
         )
 
 
+Bounds = dict[tuple[str, str, str], tuple[int, ...]]
+"""Role, kind and policy → the caps that hold for them, by position among the readings."""
+
+
 class Walk:
-    """One plan's remedies before the caps, ready to be walked by any role."""
+    """One plan's remedies before the caps, ready to be walked by any role.
+
+    `bounds` may be shared by walks over readings of the same caps.
+    """
 
     def __init__(
-        self, remedies: Sequence[Entitled], readings: Sequence[CapReading], line_room: LineRoom
+        self,
+        remedies: Sequence[Entitled],
+        readings: Sequence[CapReading],
+        line_room: LineRoom,
+        bounds: Bounds | None = None,
     ) -> None:
         self._remedies = remedies
         self._readings = readings
         self._line_room = line_room
+        self._known_bounds: Bounds = {} if bounds is None else bounds
 
     def give(self, role: Role) -> Give:
         """What `role` can give now."""
@@ -131,14 +143,26 @@ class Walk:
     def _bounds(self, role: str, entitled: Entitled) -> tuple[int, ...]:
         """The caps that hold, by position."""
         kind, policy = entitled.of.rule.kind, entitled.of.policy
-        return tuple(
-            i
-            for i, reading in enumerate(self._readings)
-            if reading.cap.holds_for(role, kind, policy) and reading.policy in (None, policy)
-        )
+        found = self._known_bounds.get((role, kind, policy))
+        if found is None:
+            found = tuple(
+                i
+                for i, reading in enumerate(self._readings)
+                if reading.cap.holds_for(role, kind, policy) and reading.policy in (None, policy)
+            )
+            self._known_bounds[role, kind, policy] = found
+        return found
 
     def _counts(self, reading: int) -> bool:
         return self._readings[reading].cap.measure is Measure.COUNT
+
+    def gives_all(self, give: Give) -> bool:
+        """Is everything given, so that nobody can give more?"""
+        return all(
+            part.minor == entitled.minor
+            and (part.given or not (entitled.minor or entitled.of.rule.kind in WHOLE_ONLY))
+            for part, entitled in zip(give.parts, self._remedies, strict=True)
+        )
 
     def unlimited(self) -> int:
         """What would be given without caps and roles: only what was paid bounds money back."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from policy_engine.core.money import Money, percent_ratio, round_down
@@ -81,6 +82,7 @@ Window = Rolling | Calendar | None
 """None: for ever."""
 
 
+@lru_cache(maxsize=4_096)
 def _first_instant(year: int, month: int, day: int, zone: str) -> datetime:
     # Midnight may not exist where clocks go forward at midnight; the round trip through UTC
     # lands on the first instant that does.
@@ -173,5 +175,6 @@ def counter_key(cap: Cap, ids: ScopeIds, policy: str, currency: str) -> CounterK
     )
 
 
-def _sorted(names: Iterable[str] | None) -> tuple[str, ...] | None:
+@lru_cache(maxsize=4_096)
+def _sorted(names: frozenset[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(sorted(names))

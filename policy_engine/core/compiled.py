@@ -19,7 +19,8 @@ from policy_engine.core.conditions import (
 from policy_engine.core.decision import Because
 from policy_engine.core.factbase import FactBase
 from policy_engine.core.facts import ABSENT, UNKNOWN, Value
-from policy_engine.core.policy import DerivedFact, Pack, Policy
+from policy_engine.core.headroom import ScopedCaps
+from policy_engine.core.policy import DerivedFact, Pack, Policy, Role
 from policy_engine.core.ports import Matcher, RuleBook
 
 
@@ -60,6 +61,9 @@ class Matched:
             self._reasons[rule] = found
         return found
 
+
+_COMBINATIONS = 512
+"""Of a role and policies whose caps a pack keeps ready."""
 
 _KEPT = 65_536
 """Rules and comparisons whose outcomes a section keeps, over all that it remembers."""
@@ -166,6 +170,11 @@ class CompiledPack:
         self._numbering = Comparisons()
         self._matcher = matcher
         self._sections: list[Section] = []
+        self._scoped: dict[tuple[str, tuple[str, ...]], ScopedCaps] = {}
+        self._chains = {
+            role: tuple(pack.roles[name] for name in pack.approver_chain(role))
+            for role in pack.roles
+        }
         self.layers = tuple(
             self._layer(f"derived {depth}", layer) for depth, layer in enumerate(pack.derived)
         )
@@ -185,6 +194,21 @@ class CompiledPack:
         none: set[str] = set()
         ids = none.union(*(self._by_type.get(incident, none) for incident in incident_types))
         return [self._versions[policy] for policy in sorted(ids)]
+
+    def chain(self, role: str) -> tuple[Role, ...]:
+        """The role and those up its approver chain, lowest first."""
+        return self._chains[role]
+
+    def scoped(self, role: str, policies: tuple[str, ...]) -> ScopedCaps:
+        """The caps that may bound the role's chain under these policies."""
+        found = self._scoped.get((role, policies))
+        if found is None:
+            found = ScopedCaps(self.pack, self._chains[role], policies)
+            # Callers choose the incident's types, and so which policies come together.
+            if len(self._scoped) >= _COMBINATIONS:
+                self._scoped.clear()
+            self._scoped[role, policies] = found
+        return found
 
     def close(self) -> None:
         for section in self._sections:

@@ -8,7 +8,8 @@ same condition with `not` pushed down to numbered comparisons.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -55,6 +56,14 @@ class Comparison:
     op: Op
     type: FactType
     literal: Literal
+    _hash: int = field(init=False, repr=False, compare=False)
+    """Comparisons are looked up far more often than made."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.fact, self.op, self.type, self.literal)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def outcome(self, value: Value) -> Outcome:
         """The outcome for a value of this comparison's type, or a missing one."""
@@ -76,9 +85,14 @@ class Comparison:
 
     def required(self, currency: str | None = None) -> str:
         """What the condition asks for, as text: `over P5D`, `is gold`, `present`."""
-        if self.op in (Op.PRESENT, Op.ABSENT):
-            return self.op.value
-        return f"{self.op.value} {_literal_text(self.literal, currency)}"
+        return _required(self, currency)
+
+
+@lru_cache(maxsize=16_384)
+def _required(of: Comparison, currency: str | None) -> str:
+    if of.op in (Op.PRESENT, Op.ABSENT):
+        return of.op.value
+    return f"{of.op.value} {_literal_text(of.literal, currency)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from policy_engine.core.candidates import (
     candidates,
     pick_version,
 )
-from policy_engine.core.caps import Cap, PercentLimit, ScopeIds
+from policy_engine.core.caps import PercentLimit, ScopeIds
 from policy_engine.core.compiled import CompiledPack, Matching, derive
 from policy_engine.core.decision import (
     CapReading,
@@ -32,7 +32,7 @@ from policy_engine.core.entitlement import RemedySource
 from policy_engine.core.factbase import FactBase
 from policy_engine.core.facts import UNKNOWN, Value
 from policy_engine.core.guidance import guidance
-from policy_engine.core.headroom import cap_readings, counters_of, line_room, scoped_caps
+from policy_engine.core.headroom import line_room
 from policy_engine.core.late import Late
 from policy_engine.core.offers import offered_plan, outcome_of, ranked
 from policy_engine.core.policy import ACTS, Pack
@@ -74,9 +74,8 @@ class _Evaluation:
         self.facts = FactBase(compiled.pack.facts, request, as_of)
         self.matching = Matching(self.facts)
         self.derived: Mapping[str, Value] = derive(compiled, self.facts, self.matching)
-        self.roles = [
-            self.pack.roles[name] for name in self.pack.approver_chain(request.agent.role)
-        ]
+        self.roles = compiled.chain(request.agent.role)
+        self.ids = ScopeIds(request.order_id, request.customer_id, request.agent.id)
         self.matched: list[MatchedPolicy] = []
         self.not_dated: list[NotDated] = []
         for versions in compiled.concerning(request.incident_types):
@@ -86,11 +85,13 @@ class _Evaluation:
             elif version is not None:
                 matched = self.matching.match(version.section)
                 self.matched.append(MatchedPolicy(version, matched))
+        self.scoped = compiled.scoped(
+            request.agent.role, tuple([each.policy.id for each in self.matched])
+        )
 
     def decide(self, usage_port: UsagePort) -> Decision:
-        caps = scoped_caps(self.pack, self.roles, [each.policy.id for each in self.matched])
-        usage = usage_port.read(self._question(caps))
-        readings = cap_readings(caps, self._ids(), self.facts, usage)
+        usage = usage_port.read(self._question())
+        readings = self.scoped.readings(self.ids, self.facts, usage)
         found, add_ons_lack = candidates(
             self.matched,
             self.facts,
@@ -107,11 +108,8 @@ class _Evaluation:
         )
         return self._decision(plans, not_offered, found, tuple(sorted(facts_needed)), readings)
 
-    def _ids(self) -> ScopeIds:
-        return ScopeIds(self.request.order_id, self.request.customer_id, self.request.agent.id)
-
-    def _question(self, caps: list[tuple[Cap, str | None]]) -> UsageQuestion:
-        counters = counters_of(caps, self._ids(), self.request.currency)
+    def _question(self) -> UsageQuestion:
+        counters = self.scoped.counters(self.ids, self.request.currency)
         references = {
             (item.kind, item.reference) for item in self.request.evidence if item.reference
         }
@@ -121,15 +119,16 @@ class _Evaluation:
         """What would settle the percentage limits of the caps over these remedies."""
         unknown: set[str] = set()
         capped = [each for each in remedies if each.floor is None]
-        for cap in self.pack.caps:
-            if not isinstance(cap.limit, PercentLimit):
+        for cap in self.scoped.percentages:
+            assert isinstance(cap.limit, PercentLimit)
+            if self.facts.money_minor(cap.limit.of) is not UNKNOWN:
                 continue
             bounds = any(
                 cap.holds_for(role.name, each.rule.kind, each.policy)
                 for each in capped
                 for role in self.roles
             )
-            if bounds and self.facts.money_minor(cap.limit.of) is UNKNOWN:
+            if bounds:
                 unknown.update(self.facts.lacking(cap.limit.of) or (cap.limit.of,))
         return unknown
 
@@ -142,12 +141,15 @@ class _Evaluation:
         for candidate in found:
             if candidate.refusal is not None:
                 continue
-            walk = Walk(candidate.remedies, readings, room)
+            walk = Walk(candidate.remedies, readings, room, self.scoped.bounds)
+            actor = walk.give(self.roles[0])
             acts = any(each.of.rule.kind in ACTS for each in candidate.remedies)
-            if not acts and walk.unlimited() == 0:
+            if not acts and actor.size[0] == 0 and walk.unlimited() == 0:
                 candidate.refusal = Refusal.NOTHING_LEFT
                 continue
-            gives = [walk.give(role) for role in self.roles]
+            gives = [actor]
+            if not walk.gives_all(actor):
+                gives += [walk.give(role) for role in self.roles[1:]]
             want = wanted(gives)
             if not want.anything:
                 candidate.refusal = _refusal(gives)

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from policy_engine.core.facts import ABSENT, UNKNOWN, FactSpec, Missing, Source, Value
 from policy_engine.core.money import Money
 from policy_engine.core.request import DecisionRequest, Line
+
+
+class Seen(Mapping[str, tuple[Value, Source]]):
+    """The facts that were looked at by some moment, in order of name."""
+
+    def __init__(self, base: FactBase) -> None:
+        self._base = base
+        self._values = base.values()
+
+    def __getitem__(self, name: str) -> tuple[Value, Source]:
+        return self._values[name], self._base.source(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._values))
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 class FactBase:
@@ -24,9 +41,14 @@ class FactBase:
 
     def value(self, name: str) -> Value:
         """The value of a declared fact, UNKNOWN when a derived one has not been derived."""
-        if name not in self._values:
-            self._values[name] = self._resolve(self._specs[name])
-        return self._values[name]
+        found = self._values.get(name)
+        if found is None:
+            found = self._values[name] = self._resolve(self._specs[name])
+        return found
+
+    def values(self) -> dict[str, Value]:
+        """What was looked at until now."""
+        return dict(self._values)
 
     def money_minor(self, name: str) -> int | Missing:
         """A money fact in minor units of the order's currency; null money is zero."""
@@ -55,9 +77,9 @@ class FactBase:
             return tuple(need for need in spec.needs if self._is_missing(need))
         return (name,)
 
-    def seen(self) -> dict[str, tuple[Value, Source]]:
-        """Every fact that was looked at, by name, with its source."""
-        return {name: (self._values[name], self.source(name)) for name in sorted(self._values)}
+    def seen(self) -> Mapping[str, tuple[Value, Source]]:
+        """Every fact that was looked at until now, by name, with its source."""
+        return Seen(self)
 
     def source(self, name: str) -> Source:
         spec = self._specs[name]
@@ -73,7 +95,7 @@ class FactBase:
         if spec.derived:
             return UNKNOWN
         if spec.from_request:
-            return self.request.facts.get(spec.name, spec.default)
+            return self.request.facts.get(spec.name, spec.default_in(self.request.currency))
         if spec.since is not None:
             return self._elapsed(spec.since, spec.until)
         own = _OWN.get(spec.name)

@@ -75,8 +75,8 @@ class FactSpec:
     """Allowed values of an enum or a set; None: any."""
     ask: Mapping[str, str] = field(default_factory=dict)
     """Locale → the question to ask for it."""
-    default: Value = UNKNOWN
-    """Only for facts declared `from: request`."""
+    default: Value | tuple[Money, ...] = UNKNOWN
+    """Only for facts declared `from: request`; of a money fact one amount for each currency."""
     from_request: bool = False
     """Sent under `facts` of a request."""
     sent: bool = False
@@ -87,6 +87,13 @@ class FactSpec:
     derived: bool = False
     needs: tuple[str, ...] = ()
     """For a computed fact: the fields of a request that it is computed from."""
+
+    def default_in(self, currency: str) -> Value:
+        """What it is worth when a caller leaves it out; UNKNOWN without a default, and for money
+        without one in this currency."""
+        if not isinstance(self.default, tuple):
+            return self.default
+        return next((money for money in self.default if money.currency == currency), UNKNOWN)
 
 
 def _sent(type_: FactType, *names: str) -> list[FactSpec]:

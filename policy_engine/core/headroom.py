@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from policy_engine.core.authority import Bounds
 from policy_engine.core.caps import (
     Calendar,
     Cap,
@@ -45,6 +46,32 @@ def scoped_caps(
     return found
 
 
+class ScopedCaps:
+    """`scoped_caps` of some roles and policies, made ready once for many decisions."""
+
+    def __init__(self, pack: Pack, roles: Sequence[Role], policies: Iterable[str]) -> None:
+        self.caps = tuple(scoped_caps(pack, roles, policies))
+        self.percentages = tuple(
+            cap for cap, _ in self.caps if isinstance(cap.limit, PercentLimit)
+        )
+        self.bounds: Bounds = {}
+        """Filled by `Walk`, whose readings are of these caps in this order."""
+        keys = self._keys(ScopeIds("", "", ""), "")
+        self._distinct = [at for at, key in enumerate(keys) if key not in keys[:at]]
+
+    def counters(self, ids: ScopeIds, currency: str) -> tuple[CounterKey, ...]:
+        """As `counters_of`."""
+        keys = self._keys(ids, currency)
+        return tuple([keys[at] for at in self._distinct])
+
+    def readings(self, ids: ScopeIds, facts: FactBase, usage: Usage) -> tuple[CapReading, ...]:
+        """As `cap_readings`."""
+        return cap_readings(self.caps, ids, facts, usage)
+
+    def _keys(self, ids: ScopeIds, currency: str) -> list[CounterKey]:
+        return [counter_key(cap, ids, policy or "", currency) for cap, policy in self.caps]
+
+
 def counters_of(
     caps: Iterable[tuple[Cap, str | None]], ids: ScopeIds, currency: str
 ) -> tuple[CounterKey, ...]:
@@ -59,12 +86,17 @@ def cap_readings(
     currency = facts.request.currency
     readings: list[CapReading] = []
     for cap, policy in caps:
-        used = usage.used.get(counter_key(cap, ids, policy or "", currency), Used())
+        used = _NOTHING
+        if usage.used:
+            used = usage.used.get(counter_key(cap, ids, policy or "", currency), _NOTHING)
         limit = _limit(cap, facts, currency)
         headroom = max(0, limit - used.amount) if limit is not None else 0
         resets_at = _resets_at(cap, used, facts.as_of)
         readings.append(CapReading(cap, policy, limit, used.amount, headroom, resets_at))
     return tuple(readings)
+
+
+_NOTHING = Used()
 
 
 def _limit(cap: Cap, facts: FactBase, currency: str) -> int | None:

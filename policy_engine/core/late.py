@@ -6,7 +6,7 @@ so it is kept as what it follows from until then; it never follows from anything
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar, overload
 
 Item = TypeVar("Item", covariant=True)
@@ -33,6 +33,9 @@ class Late(Sequence[Item]):
     def __getitem__(self, at: slice) -> Sequence[Item]: ...
     def __getitem__(self, at: int | slice) -> Item | Sequence[Item]:
         return self.items[at]
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
 
     def __len__(self) -> int:
         return len(self.items)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Clamped, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from functools import lru_cache
 
 from policy_engine.core.currencies import DECIMALS
 
@@ -54,6 +55,7 @@ def decimals_of(currency: str) -> int:
         ) from None
 
 
+@lru_cache(maxsize=16_384)
 def format_minor(minor: int, currency: str) -> str:
     """4000, CNY → `40.00`; 617, JPY → `617`; -5, KWD → `-0.005`."""
     places = decimals_of(currency)
@@ -117,6 +119,7 @@ def round_down(numerator: int, denominator: int) -> int:
     return numerator // denominator
 
 
+@lru_cache(maxsize=4_096)
 def percent_ratio(percent: Decimal) -> tuple[int, int]:
     """12.5 % → (125, 1000): the exact ratio that an amount is multiplied by."""
     numerator, denominator = percent.as_integer_ratio()

@@ -104,8 +104,10 @@ def ranked(
     """By rank, allowed, pending, then id; the first is recommended; what is beyond `at_most`."""
     order = sorted(offered, key=lambda plan: (-plan.rank, -plan.allowed, -plan.pending, plan.plan))
     count = len(order) if at_most is None else at_most
-    plans = tuple(replace(plan, recommended=i == 0) for i, plan in enumerate(order[:count]))
-    return plans, order[count:]
+    plans = order[:count]
+    if plans:
+        plans[0] = replace(plans[0], recommended=True)
+    return tuple(plans), order[count:]
 
 
 def outcome_of(plans: Sequence[OfferedPlan], askable: bool) -> DecisionOutcome:

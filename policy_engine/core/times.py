@@ -45,7 +45,9 @@ def parse_timestamp(text: str) -> datetime:
 
 def format_timestamp(instant: datetime) -> str:
     """An aware datetime → RFC 3339 in UTC: `2026-06-01T00:00:00Z`, microseconds only if any."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return instant.isoformat()[:-6] + "Z"
 
 
 def parse_duration(text: str) -> timedelta:

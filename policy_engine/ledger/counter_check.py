@@ -136,10 +136,11 @@ def _counters(
         (counter_id(place.key), place.period_us): (described(place.key), amount)
         for place, amount in sums.items()
     }
-    for row in connection.execute(select(LIMIT_COUNTER)):
+    query = select(LIMIT_COUNTER, LIMIT_COUNTER.c["class"].label("of"))
+    for row in connection.execute(query):
         key = (row.counter, row.period_us)
         text, amount = expected.pop(key, (row.described, 0))
-        if row._mapping["class"] not in kept:
+        if row.of not in kept:
             continue
         if amount != row.amount or text != row.described:
             where = _counter(row.described, row.period_us)

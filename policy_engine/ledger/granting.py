@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, String, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from policy_engine.core.caps import CounterKey
@@ -41,7 +41,6 @@ from policy_engine.ledger.grant_tables import (
     LIMIT_COUNTER,
     LINE_MOVEMENT,
 )
-from policy_engine.ledger.grants import entries_of, entry_of
 from policy_engine.ledger.names import EXTERNAL_REFERENCE
 from policy_engine.ledger.orders import (
     OrderPin,
@@ -60,6 +59,10 @@ from policy_engine.ledger.writing import Row, insert_absent
 
 _MICROSECOND = timedelta(microseconds=1)
 _ACTIVE = select(ACTIVATION.c.revision).order_by(ACTIVATION.c.sequence.desc()).limit(1)
+_GRANTED = select(GRANT.c.id).where(GRANT.c.decision_id == bindparam("decision_id", type_=String))
+_TAKEN = select(
+    _ACTIVE.scalar_subquery().label("active"), _GRANTED.scalar_subquery().label("granted")
+)
 _SHARE_ACTIVATION = select(func.pg_advisory_xact_lock_shared(ACTIVATION_LOCK))
 
 
@@ -70,7 +73,7 @@ class GrantWriting:
         self._connection = connection
         self._secret = secret
         self._moves: list[Move] = []
-        self._registrations: list[tuple[Registration, str]] = []
+        self._registrations: list[Registration] = []
         self._postgres = connection.dialect.name == "postgresql"
 
     def hold_activation(self) -> None:
@@ -111,18 +114,15 @@ class GrantWriting:
 
     def active_revision(self) -> str | None:
         """The active pack. Reliable while the activation is held."""
-        found: str | None = self._connection.execute(_ACTIVE).scalar_one_or_none()
-        return found
+        return self.taken("")[0]
 
-    def granted(self, decision_id: str) -> str | None:
-        """The grant that took an offer of this decision. Reliable while its order is locked."""
-        query = select(GRANT.c.id).where(GRANT.c.decision_id == decision_id)
-        found: str | None = self._connection.execute(query).scalar_one_or_none()
-        return found
+    def taken(self, decision_id: str) -> tuple[str | None, str | None]:
+        """The active pack, and the grant that took an offer of this decision.
 
-    def entries(self, grant_id: str) -> tuple[Entry, ...]:
-        """The entries of a grant. Reliable while it is locked."""
-        return tuple(entry_of(row) for row in entries_of(self._connection, grant_id))
+        Reliable while the activation is held and the order is locked.
+        """
+        row = self._connection.execute(_TAKEN, {"decision_id": decision_id}).one()
+        return row.active, row.granted
 
     def spend(self, evidence: Iterable[tuple[str, str]], order_id: str, now: datetime) -> None:
         """References that serve this order from now on, unless they serve another already."""
@@ -133,9 +133,9 @@ class GrantWriting:
             [{"evidence": each, "order_id": order_id, "used_at_us": now} for each in ids],
         )
 
-    def register(self, registration: Registration, record_id: str, pin: OrderPin) -> None:
+    def register(self, registration: Registration, pin: OrderPin) -> None:
         """Adds a version of an order that is locked, and what it is pinned to from now on."""
-        self._registrations.append((registration, record_id))
+        self._registrations.append(registration)
         write_pin(self._connection, pin)
 
     def pin(self, pin: OrderPin) -> None:
@@ -171,7 +171,7 @@ class GrantWriting:
         """All that the moves add besides their records, referenced tables first."""
         opened = [move for move in self._moves if move.opens]
         return [
-            *(registration_row(*each) for each in self._registrations),
+            *(registration_row(each) for each in self._registrations),
             *((GRANT, _grant_row(move.grant)) for move in opened),
             *(row for move in opened for row in _remedy_rows(move.grant)),
             *((GRANT_STATE, _state_row(move)) for move in opened),

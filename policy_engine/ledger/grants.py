@@ -269,11 +269,6 @@ def entry_of(row: Any) -> Entry:
     )
 
 
-def entries_of(connection: Connection, grant_id: str) -> list[Row[Any]]:
-    """The entries of a grant, in order."""
-    return grouped(connection, GRANT_ENTRY, [grant_id])[grant_id]
-
-
 def grouped(connection: Connection, table: Any, ids: Sequence[str]) -> Mapping[str, list[Row[Any]]]:
     """Rows of some grants by grant, each in their order."""
     found: dict[str, list[Row[Any]]] = defaultdict(list)

@@ -68,6 +68,7 @@ class Registration:
 
     order_id: str
     version: int
+    record_id: str
     registered_at: datetime
     client: str
     customer: str
@@ -84,23 +85,15 @@ class OrderBook:
         """The latest version; None for an order that was never registered."""
         return self._database.read(lambda connection: registered(connection, order_id))
 
-    def record_of(self, order_id: str) -> tuple[Registration, str, bytes] | None:
-        """The latest version, with the id and content of its record."""
+    def record_of(self, order_id: str) -> tuple[Registration, bytes] | None:
+        """The latest version, with its record."""
 
-        def read(connection: Connection) -> tuple[Registration, str, bytes] | None:
+        def read(connection: Connection) -> tuple[Registration, bytes] | None:
             found = registered(connection, order_id)
             if found is None:
                 return None
-            query = (
-                select(RECORD.c.id, RECORD.c.content)
-                .join(ORDER_REGISTRATION, ORDER_REGISTRATION.c.record_id == RECORD.c.id)
-                .where(
-                    ORDER_REGISTRATION.c.order_id == order_id,
-                    ORDER_REGISTRATION.c.version == found.version,
-                )
-            )
-            row = connection.execute(query).one()
-            return found, row.id, row.content
+            query = select(RECORD.c.content).where(RECORD.c.id == found.record_id)
+            return found, connection.execute(query).scalar_one()
 
         return self._database.read(read)
 
@@ -134,7 +127,13 @@ def registered(connection: Connection, order_id: str) -> Registration | None:
     if row is None:
         return None
     return Registration(
-        row.order_id, row.version, row.registered_at_us, row.client, row.customer, row.facts
+        row.order_id,
+        row.version,
+        row.record_id,
+        row.registered_at_us,
+        row.client,
+        row.customer,
+        row.facts,
     )
 
 
@@ -174,11 +173,11 @@ def write_pin(connection: Connection, pin: OrderPin) -> None:
     )
 
 
-def registration_row(registration: Registration, record_id: str) -> Row:
+def registration_row(registration: Registration) -> Row:
     values = {
         "order_id": registration.order_id,
         "version": registration.version,
-        "record_id": record_id,
+        "record_id": registration.record_id,
         "registered_at_us": registration.registered_at,
         "client": registration.client,
         "customer": registration.customer,

@@ -36,10 +36,16 @@ class SubjectKeys:
     def open(self, context: str, sealed: bytes) -> bytes | None:
         """The plain bytes; None when the key was destroyed: the subject is erased."""
         key_id = key_id_of(sealed)
+        known = next((key for key in self._known.values() if key.key_id == key_id), None)
+        if known is not None:
+            return known.open(context, sealed)
         row = self._connection.execute(_BY_KEY, {"key_id": key_id}).one_or_none()
         if row is None:
             return None
-        return self._sealer.stored_key(row.subject, key_id, row.key_sealed).open(context, sealed)
+        key = self._sealer.stored_key(row.subject, key_id, row.key_sealed)
+        # The only key of its subject: whatever is sealed for that one goes under it as well.
+        self._known[row.subject] = key
+        return key.open(context, sealed)
 
     def new_rows(self, now: datetime) -> list[Row]:
         return [

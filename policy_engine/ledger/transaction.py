@@ -68,9 +68,12 @@ class Snapshot:
         """A grant that a caller may see; in a transaction, reliable once it is locked."""
         return self._books.grants.find(self._connection, grant_id, view)
 
-    def usage(self, at: datetime | None = None) -> LedgerUsage:
-        """What has been used in the windows that end at an instant, now if it is None."""
-        return LedgerUsage(self._connection, self._secret, at or self.now)
+    def usage(self, at: datetime | None = None, pin: OrderPin | None = None) -> LedgerUsage:
+        """What has been used in the windows that end at an instant, now if it is None.
+
+        `pin` is that of the order, where it is known already.
+        """
+        return LedgerUsage(self._connection, self._secret, at or self.now, pin)
 
     def registered(self, order_id: str) -> Registration | None:
         """The order's latest registration."""
@@ -107,6 +110,7 @@ class Transaction(Snapshot):
         self._decisions: list[DecisionWrite] = []
         self._records: list[tuple[str, str, bytes]] = []
         self._answers: list[tuple[str, str, bytes]] = []
+        self._repeated: list[tuple[str, bytes]] = []
         self.grants = GrantWriting(connection, secret)
 
     def look_at_the_clock(self) -> datetime:
@@ -147,12 +151,20 @@ class Transaction(Snapshot):
         """Keeps what is answered with a record of a customer, as long as that one is."""
         self._answers.append((record_id, subject, answer))
 
+    def repeat_answer(self, record_id: str) -> bytes | None:
+        """The answer kept with an earlier record, to be given again; None if it is erased."""
+        answer = self._books.grants.answer(self._connection, record_id)
+        if answer is not None:
+            self._repeated.append((record_id, answer))
+        return answer
+
     @property
     def answers(self) -> list[tuple[str, bytes]]:
         """(record id, answer) of what was added so far and is kept with its record."""
         return [
             *((write.id, write.answer) for write in self._decisions),
             *((record_id, answer) for record_id, _, answer in self._answers),
+            *self._repeated,
         ]
 
     def rows(self) -> list[Row]:

@@ -51,12 +51,20 @@ class Standing:
 
 
 class LedgerUsage:
-    """A UsagePort over the tables, as of `now`. `standing` is there once it was asked."""
+    """A UsagePort over the tables, as of `now`. `standing` is there once it was asked; `pin` is
+    that of the order, where it is known already."""
 
-    def __init__(self, connection: Connection, secret: InstanceSecret, now: datetime) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        secret: InstanceSecret,
+        now: datetime,
+        pin: OrderPin | None = None,
+    ) -> None:
         self._connection = connection
         self._secret = secret
         self._now = now
+        self._pin = pin
         self.standing = Standing()
 
     def read(self, question: UsageQuestion) -> Usage:
@@ -70,7 +78,9 @@ class LedgerUsage:
         )
         for tag, name, amount, at in rows:
             found.add(tag, name, amount, at)
-        pin = pin_now(self._connection, question.order_id) if found.pinned else None
+        pin = self._pin
+        if found.pinned and pin is None:
+            pin = pin_now(self._connection, question.order_id)
         self.standing = Standing(pin, found.due)
         used = {
             asked[key]: found.rolling.get(str(rolling.index(key)), Used())

@@ -13,7 +13,7 @@ from policy_engine.core.facts import BUILT_IN, FactSpec, FactType
 from policy_engine.core.money import Money
 from policy_engine.core.policy import FactAmount, Pack, PercentOf, Plan
 from policy_engine.packs.facts import Facts
-from policy_engine.packs.origins import Origins
+from policy_engine.packs.origins import NOT_OFFERED, Origins, WrittenAmounts
 from policy_engine.packs.possible import Possible
 from policy_engine.packs.problems import Code, Position, ProblemList, listed
 from policy_engine.packs.reach import check_caps, check_plans, check_roles
@@ -134,27 +134,27 @@ def _currencies(pack: Pack, facts: Facts, origins: Origins, problems: ProblemLis
     wanted = {
         currency for cap in pack.caps if isinstance(cap.limit, Mapping) for currency in cap.limit
     }
-    written = [(at, set(amounts)) for at, amounts in origins.amounts]
+    written = list(origins.amounts)
     for at, condition, _ in origins.conditions:
         for each in comparisons(condition):
             if each.type is FactType.MONEY and isinstance(each.literal, tuple):
-                written += [(at, currencies) for currencies in _literal_currencies(each.literal)]
-    for at, currencies in written:
+                several = _literal_currencies(each.literal)
+                written += [WrittenAmounts(at, one, NOT_OFFERED) for one in several]
+    for at, currencies, otherwise in written:
         lacking = sorted(wanted - currencies)
         if lacking and currencies:
             problems.warning(
                 at,
                 Code.CURRENCY_MISSING,
-                f"no amount in {listed(lacking)}, which the caps have; "
-                "orders in it get nothing here, so add one",
+                f"no amount in {listed(lacking)}, which the caps have; {otherwise}, so add one",
             )
 
 
-def _literal_currencies(literal: tuple[object, ...]) -> list[set[str]]:
+def _literal_currencies(literal: tuple[object, ...]) -> list[frozenset[str]]:
     """The currencies of an amount map, or of each of several."""
-    single = {money.currency for money in literal if isinstance(money, Money)}
+    single = frozenset(money.currency for money in literal if isinstance(money, Money))
     several = [
-        {money.currency for money in each if isinstance(money, Money)}
+        frozenset(money.currency for money in each if isinstance(money, Money))
         for each in literal
         if isinstance(each, tuple)
     ]

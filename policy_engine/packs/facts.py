@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from policy_engine.core.facts import ABSENT, BUILT_IN, UNKNOWN, FactSpec, FactType, Value
+from policy_engine.core.money import Money
 from policy_engine.core.policy import DerivedFact
+from policy_engine.packs.amounts import AmountMap
 from policy_engine.packs.conditions import FactTable, read_value
 from policy_engine.packs.derived import RULE, read_derived
-from policy_engine.packs.nodes import Node, ScalarNode
-from policy_engine.packs.origins import Origins
+from policy_engine.packs.nodes import ListNode, Node, ScalarNode
+from policy_engine.packs.origins import NO_DEFAULT, Origins, WrittenAmounts
 from policy_engine.packs.problems import Code, Position, ProblemList, listed, shown
-from policy_engine.packs.scalars import FACT_NAME, VALUE_NAME, Choice, Name
+from policy_engine.packs.scalars import FACT_NAME, VALUE_NAME, Choice, Name, Schema, wrong_type
 from policy_engine.packs.shapes import (
     Anything,
     Fields,
@@ -24,6 +26,24 @@ from policy_engine.packs.shapes import (
     Table,
     Translations,
 )
+
+_DEFAULTS: tuple[tuple[list[str], Schema], ...] = (
+    (["money"], {"anyOf": [AmountMap().schema(), {"type": "null"}]}),
+    (["set"], {"type": ["array", "null"], "items": VALUE_NAME.schema()}),
+    (
+        [each.value for each in FactType if each not in (FactType.MONEY, FactType.SET)],
+        {"type": ["string", "integer", "boolean", "null"]},
+    ),
+)
+"""What an editor takes for a default, by type; `_default` reads it."""
+
+
+def _where_type_is(types: list[str], then: Schema) -> Schema:
+    return {
+        "if": {"properties": {"type": {"enum": types}}, "required": ["type"]},
+        "then": then,
+    }
+
 
 TYPE = Key(
     "type",
@@ -46,8 +66,9 @@ FROM = Key(
 )
 DEFAULT: Key[Node] = Key(
     "default",
-    Anything("a value", {"type": ["string", "integer", "boolean", "null"]}),
-    "Its value when a caller leaves it out (only `from: request`); null means known to be absent.",
+    Anything("a value"),
+    "Its value when a caller leaves it out (only `from: request`): for a set a list, for money "
+    "amounts by currency; null means known to be absent.",
     example=False,
 )
 ASK = Key(
@@ -76,8 +97,10 @@ FACT = Table(
     (TYPE, VALUES, FROM, DEFAULT, ASK, SINCE, UNTIL, DERIVE),
     "A fact with exactly one source: `from`, `since` or `derive`; or a narrowed built-in fact.",
     extra_schema={
-        "if": {"properties": {"type": {"const": "enum"}}, "required": ["type"]},
-        "then": {"required": ["values"]},
+        "allOf": [
+            _where_type_is(["enum"], {"required": ["values"]}),
+            *(_where_type_is(types, {"properties": {"default": of}}) for types, of in _DEFAULTS),
+        ]
     },
 )
 FACTS = Key(
@@ -113,6 +136,7 @@ def read_facts(node: Node | None, complete: bool, origins: Origins, problems: Pr
             table.broken.add(named.name)
         else:
             table.specs[named.name] = spec
+            _note_currencies(named, spec, origins)
             origins.texts.append(
                 (named.value.at(ASK), f"the question for `{named.name}`", spec.ask)
             )
@@ -122,6 +146,12 @@ def read_facts(node: Node | None, complete: bool, origins: Origins, problems: Pr
     places = {named.name: named.at for named in entries}
     rules = {named.name: named.value.all(DERIVE) for named in entries if named.name not in BUILT_IN}
     return Facts(table, read_derived(rules, places, table, origins, problems), places)
+
+
+def _note_currencies(named: Named[Fields], spec: FactSpec, origins: Origins) -> None:
+    if isinstance(spec.default, tuple):
+        currencies = frozenset(money.currency for money in spec.default)
+        origins.amounts.append(WrittenAmounts(named.value.at(DEFAULT), currencies, NO_DEFAULT))
 
 
 def _declared_but_malformed(fields: Fields, table: FactTable) -> None:
@@ -210,21 +240,23 @@ def _misplaced(fields: Fields, spec: FactSpec) -> Iterable[tuple[Key[Any], str]]
         yield TYPE, f"a fact of type {spec.type} can't be derived; derive a boolean or an enum"
 
 
-def _default(fields: Fields, spec: FactSpec, problems: ProblemList) -> Value:
+def _default(fields: Fields, spec: FactSpec, problems: ProblemList) -> Value | tuple[Money, ...]:
     node = fields.get(DEFAULT)
     if node is None or not spec.from_request:
         return UNKNOWN
     if isinstance(node, ScalarNode) and node.value is None:
         return ABSENT
-    if spec.type in _NOT_DERIVED:
-        problems.error(
-            node.at,
-            Code.BAD_DECLARATION,
-            f"a fact of type {spec.type} has no default but null; leave it out",
-        )
-        return UNKNOWN
-    value = read_value(node, spec, problems)
-    return UNKNOWN if value is None or isinstance(value, tuple) else value
+    value = (_set if spec.type is FactType.SET else read_value)(node, spec, problems)
+    return UNKNOWN if value is None else value
+
+
+def _set(node: Node, spec: FactSpec, problems: ProblemList) -> frozenset[str] | None:
+    if not isinstance(node, ListNode):
+        wrong_type(node, "a list of values such as `[a, b]`", problems)
+        return None
+    return frozenset(
+        value for item in node.items if isinstance(value := read_value(item, spec, problems), str)
+    )
 
 
 def _narrowed(named: Named[Fields], problems: ProblemList) -> FactSpec | None:

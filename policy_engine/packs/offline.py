@@ -90,6 +90,6 @@ class OfflineEngine:
 def _as_named(claim: AgentClaim | None) -> Agent:
     if claim is None:
         raise InvalidInputError(
-            [InputProblem("/agent", "REQUIRED", "is missing; name the agent: {id, role}")]
+            [InputProblem("/agent", "MISSING_FIELD", "`agent` is required: {id, role}")]
         )
     return Agent(claim.id, claim.role)

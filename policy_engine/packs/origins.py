@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from policy_engine.core.caps import Cap
 from policy_engine.core.conditions import Condition
-from policy_engine.core.policy import AddOn, Amounts, Plan, Policy, Role, Text
+from policy_engine.core.policy import AddOn, Plan, Policy, Role, Text
 from policy_engine.packs.problems import Position
+
+NOT_OFFERED = "orders in it get nothing here"
+NO_MINIMUM = "coupons in it have no minimum"
+NO_DEFAULT = "left out, the fact is unknown for orders in it"
+
+
+class WrittenAmounts(NamedTuple):
+    at: Position
+    currencies: frozenset[str]
+    otherwise: str
+    """What becomes of an order in another currency."""
 
 
 @dataclass
@@ -16,8 +28,8 @@ class Origins:
         default_factory=list
     )
     """With the incident types its policy applies to; None for a derived fact."""
-    amounts: list[tuple[Position, Amounts]] = field(default_factory=list)
-    """Amounts that a remedy or a comparison needs in the order's currency."""
+    amounts: list[WrittenAmounts] = field(default_factory=list)
+    """Amounts that are needed in the order's currency, but for those in conditions."""
     texts: list[tuple[Position, str, Text]] = field(default_factory=list)
     """Translated texts, with what each of them is."""
     plans: list[tuple[Position, Policy, Plan | AddOn]] = field(default_factory=list)

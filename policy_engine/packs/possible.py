@@ -119,7 +119,8 @@ class Possible:
         if spec.since is not None:
             return self.can_be_unknown(spec.since)
         if spec.from_request:
-            return spec.default is UNKNOWN
+            # A default of money is known only in the currencies it names.
+            return spec.default is UNKNOWN or isinstance(spec.default, tuple)
         return fact not in ALWAYS_SENT
 
     def can_be_absent(self, fact: str) -> bool:

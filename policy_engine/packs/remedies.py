@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from policy_engine.core.facts import FactType
 from policy_engine.core.money import Money
@@ -21,7 +22,7 @@ from policy_engine.core.policy import (
 )
 from policy_engine.packs.amounts import PERCENT, AmountMap
 from policy_engine.packs.conditions import FactTable
-from policy_engine.packs.origins import Origins
+from policy_engine.packs.origins import NO_MINIMUM, NOT_OFFERED, Origins, WrittenAmounts
 from policy_engine.packs.problems import Code, Position, ProblemList, listed
 from policy_engine.packs.roles import KIND_CHOICE
 from policy_engine.packs.scalars import FACT_NAME, Duration, Text, Whole
@@ -78,6 +79,7 @@ SERVICE = Key("service", Text("a service", 128), "Which service, for people.", e
 WITHIN = Key("within", Duration(), "How soon it is to be done.", example="PT24H")
 
 _WORTH_KEYS = (PERCENT_KEY, OF, AMOUNT, PER, ROUND_TO, MIN, MAX)
+_AMOUNT_KEYS: tuple[Key[Any], ...] = (AMOUNT, ROUND_TO, MIN, MAX, MIN_SPEND)
 
 REMEDY = Table(
     'a remedy such as `{kind: coupon, amount: {CNY: "15.00"}}`',
@@ -97,13 +99,7 @@ class RemedyReader:
         worth = self._worth(fields, kind)
         per = self._per(fields)
         self._check_bounds(fields)
-        amount = fields.get(AMOUNT)
-        if isinstance(amount, Mapping):
-            self.origins.amounts.append((fields.at(AMOUNT), amount))
-        for key in (ROUND_TO, MIN, MAX):
-            amounts = fields.get(key)
-            if amounts is not None:
-                self.origins.amounts.append((fields.at(key), amounts))
+        self._note_currencies(fields)
         if kind is None or (worth is None and kind not in ACTS):
             return None
         return RemedyRule(
@@ -118,6 +114,15 @@ class RemedyReader:
             fields.get(SERVICE),
             fields.get(WITHIN),
         )
+
+    def _note_currencies(self, fields: Fields) -> None:
+        for key in _AMOUNT_KEYS:
+            amounts = fields.get(key)
+            if isinstance(amounts, Mapping):
+                otherwise = NO_MINIMUM if key is MIN_SPEND else NOT_OFFERED
+                self.origins.amounts.append(
+                    WrittenAmounts(fields.at(key), frozenset(amounts), otherwise)
+                )
 
     def _worth(self, fields: Fields, kind: RemedyKind | None) -> Worth | None:
         written = [key.name for key in _WORTH_KEYS if fields.written(key)]

@@ -7,19 +7,19 @@ template that fails leaves its decision as it is and the script empty, with the 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_datetime
 from babel.numbers import format_currency
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from policy_engine.core.decision import Decision, Due, OfferedPlan, OfferedRemedy
-from policy_engine.core.facts import Missing, value_text
+from policy_engine.core.facts import Missing, Source, Value, value_text
 from policy_engine.core.money import EXACT, MAX_MINOR, format_minor
 from policy_engine.core.policy import SCRIPT_PARTS, Pack, Text
 from policy_engine.core.request import DecisionRequest
@@ -71,13 +71,16 @@ def rendered(
     zone: tzinfo | None = None,
 ) -> RenderedScript:
     """As `render_script`, and says why a script is empty that should not be."""
-    templates = _templates(pack, decision, locale)
-    if templates is None:
+    script = None
+    if decision.message is not None:
+        message, outcome = decision.message
+        script = _scripts_of(pack).script(message, outcome.value, locale)
+    if script is None:
         return RenderedScript()
-    used, compiled = templates
+    used, compiled = script
     try:
         slots = _slots(pack, decision, request, _Words(used, zone))
-        parts = {name: _part(compiled[name], slots) for name in SCRIPT_PARTS if name in compiled}
+        parts = {name: part.said(slots) for name, part in compiled.items()}
     except Exception as error:  # noqa: BLE001 - a template can raise anything; the decision stands
         return RenderedScript(error=f"{type(error).__name__}: {error}")
     return RenderedScript(parts)
@@ -92,37 +95,77 @@ def template_error(source: str) -> str | None:
     return None
 
 
-def _part(template: Template, slots: Mapping[str, object]) -> str:
-    pieces: list[str] = []
-    length = 0
-    for piece in template.generate(slots):
-        pieces.append(piece)
-        length += len(piece)
-        if length > MAX_PART_CHARACTERS:
-            raise ValueError(f"a part is longer than {MAX_PART_CHARACTERS} characters")
-    return "".join(pieces).strip()
+class _Part:
+    """One part of a script; what uses no slot is always the same, and made once."""
+
+    def __init__(self, source: str) -> None:
+        self._template = _environment().from_string(source)
+        self._varies = bool(meta.find_undeclared_variables(_environment().parse(source)))
+        self._said: str | None = None
+
+    def said(self, slots: dict[str, object]) -> str:
+        if self._varies:
+            return self._filled(slots)
+        if self._said is None:
+            self._said = self._filled(slots)
+        return self._said
+
+    def _filled(self, slots: dict[str, object]) -> str:
+        pieces: list[str] = []
+        length = 0
+        # `generate` would copy all slots for every part. A template changes none of them.
+        context = self._template.new_context(slots, shared=True)
+        for piece in self._template.root_render_func(context):
+            pieces.append(piece)
+            length += len(piece)
+            if length > MAX_PART_CHARACTERS:
+                raise ValueError(f"a part is longer than {MAX_PART_CHARACTERS} characters")
+        return "".join(pieces).strip()
 
 
-def _templates(
-    pack: Pack, decision: Decision, locale: str
-) -> tuple[str, Mapping[str, Template]] | None:
-    if decision.message is None:
-        return None
-    message, outcome = decision.message
-    found = {
-        each: script
-        for each, messages in pack.scripts.items()
-        if (script := messages.get(message, {}).get(outcome.value))
-    }
-    used = localised({each: each for each in found}, locale, pack.settings.default_locale)
-    if not used:
-        return None
-    return used, {part: _compiled(text) for part, text in found[used].items()}
+class _Scripts:
+    """A pack's scripts as they are asked for."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+        self._found: dict[tuple[str, str, str], tuple[str, dict[str, _Part]] | None] = {}
+
+    def script(
+        self, message: str, outcome: str, locale: str
+    ) -> tuple[str, dict[str, _Part]] | None:
+        """The locale that serves this one, and its parts in the order they are said."""
+        key = (message, outcome, locale)
+        if key not in self._found:
+            # Callers choose the locale.
+            if len(self._found) >= _SCRIPTS_KEPT:
+                self._found.clear()
+            self._found[key] = self._script(message, outcome, locale)
+        return self._found[key]
+
+    def _script(
+        self, message: str, outcome: str, locale: str
+    ) -> tuple[str, dict[str, _Part]] | None:
+        found = {
+            each: script
+            for each, messages in self._pack.scripts.items()
+            if (script := messages.get(message, {}).get(outcome))
+        }
+        default = self._pack.settings.default_locale
+        used = localised({each: each for each in found}, locale, default)
+        if not used:
+            return None
+        return used, {
+            name: _compiled(found[used][name]) for name in SCRIPT_PARTS if name in found[used]
+        }
+
+
+_SCRIPTS_KEPT = 1_024
+_scripts_of = PerPack(_Scripts)
 
 
 @functools.lru_cache(maxsize=4_096)
-def _compiled(source: str) -> Template:
-    return _environment().from_string(source)
+def _compiled(source: str) -> _Part:
+    return _Part(source)
 
 
 _TEXT_METHODS = frozenset(
@@ -139,6 +182,12 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         # `'x' * 10**9`, `'%9999999d' % 1` and `9**9**9` cost memory and time; scripts need none.
         del context, left, right
         raise SecurityError(f"`{operator}` is not available in scripts")
+
+    def getattr(self, obj: object, attribute: str) -> object:
+        # Slots are dicts; looking for an attribute first costs more than the rest of a script.
+        if type(obj) is dict and attribute in obj and not hasattr(dict, attribute):
+            return obj[attribute]
+        return super().getattr(obj, attribute)
 
     def is_safe_attribute(self, obj: object, attr: str, value: object) -> bool:
         # Likewise `'x'.ljust(10**9)`: of a text's methods only those that make it no longer.
@@ -175,16 +224,15 @@ class _Words:
 
     def __init__(self, locale: str, zone: tzinfo | None) -> None:
         self.locale = locale
-        self._babel = _babel_locale(locale)
         self._zone = zone
 
     def money(self, minor: int, currency: str) -> str:
-        return _money(minor, currency, self._babel)
+        return _money(minor, currency, self.locale)
 
     def time(self, instant: datetime | None) -> str:
         if instant is None:
             return ""
-        return _time(instant, self._babel, self._zone)
+        return _time(instant, self.locale, self._zone)
 
 
 @functools.lru_cache(maxsize=256)
@@ -196,18 +244,19 @@ def _babel_locale(locale: str) -> Locale:
 
 
 @functools.lru_cache(maxsize=16_384)
-def _money(minor: int, currency: str, locale: Locale) -> str:
+def _money(minor: int, currency: str, locale: str) -> str:
     assert -MAX_MINOR * 1_000 <= minor <= MAX_MINOR * 1_000
     amount = EXACT.create_decimal(format_minor(minor, currency))
-    return format_currency(amount, currency, locale=locale, decimal_quantization=False)
+    babel = _babel_locale(locale)
+    return format_currency(amount, currency, locale=babel, decimal_quantization=False)
 
 
 @functools.lru_cache(maxsize=4_096)
-def _time(instant: datetime, locale: Locale, zone: tzinfo | None) -> str:
-    shown = "yyyy-MM-dd HH:mm"
+def _time(instant: datetime, locale: str, zone: tzinfo | None) -> str:
+    shown, babel = "yyyy-MM-dd HH:mm", _babel_locale(locale)
     if zone is None:
-        return format_datetime(instant, f"{shown} 'UTC'", locale=locale)
-    return format_datetime(instant, f"{shown} z", tzinfo=zone, locale=locale)
+        return format_datetime(instant, f"{shown} 'UTC'", locale=babel)
+    return format_datetime(instant, f"{shown} z", tzinfo=zone, locale=babel)
 
 
 def _slots(
@@ -216,6 +265,8 @@ def _slots(
     default = pack.settings.default_locale
     titles = _titles_of(pack)
     return {
+        # A global, which a shared context doesn't have by itself.
+        "range": _range,
         "customer_name": _field(request, "customer.name"),
         "order_id": request.order_id,
         "agent_id": request.agent.id,
@@ -237,12 +288,32 @@ def _slots(
         "first_reply_by": words.time(_due(decision.milestones, "first_reply")),
         "resolved_by": words.time(_due(decision.milestones, "resolved")),
         "follow_ups": [follow_up.name for _, follow_up in decision.follow_ups],
-        "facts": {
-            name: value_text(value)
-            for name, (value, _) in decision.facts.items()
-            if not isinstance(value, Missing)
-        },
+        "facts": _FactTexts(decision.facts),
     }
+
+
+class _FactTexts(Mapping[str, str | None]):
+    """Facts that have a value, as text; most scripts look at one or two of them."""
+
+    def __init__(self, facts: Mapping[str, tuple[Value, Source]]) -> None:
+        self._facts = facts
+
+    def __getitem__(self, name: str) -> str | None:
+        value, _ = self._facts[name]
+        if isinstance(value, Missing):
+            raise KeyError(name)
+        return value_text(value)
+
+    def __iter__(self) -> Iterator[str]:
+        return (
+            name for name, (value, _) in self._facts.items() if not isinstance(value, Missing)
+        )
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 def _titles(pack: Pack) -> dict[str, Text]:

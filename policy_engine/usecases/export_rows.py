@@ -87,7 +87,7 @@ MOVEMENTS: Final = TableShape(
         *_text("movement grant"),
         *_columns(number="position"),
         *_text("remedy kind from policy reason_code plan decision order customer client agent"),
-        *_text("role role_from channel actor approver currency"),
+        *_text("role role_from channel actor actor_role approver currency"),
         *_columns(amount="amount tax net", number="minor tax_minor net_minor", json="shares"),
         *_columns(number="against"),
         *_text("grant_status"),
@@ -187,6 +187,7 @@ def movement_row(step: Step, decided: Decided, wordings: Wordings) -> Row:
             "role_from": decided.record["agent"]["role_from"],
             "channel": decided.channel,
             "actor": recorded.actor,
+            "actor_role": _role_of(moved),
             "approver": grant.approver,
             "currency": grant.currency,
             **_named_amounts(minors, grant.currency),
@@ -228,6 +229,12 @@ def _named_amounts(minors: Mapping[str, int | None], currency: str) -> dict[str,
         else format_minor(minor, currency)
         for name, minor in minors.items()
     }
+
+
+def _role_of(moved: Mapping[str, Any]) -> str | None:
+    """The role of whoever moved a grant: of its agent, where it was taken; None for time alone."""
+    who = moved["agent"] if "agent" in moved else moved["actor"]
+    return None if who is None else who["role"]
 
 
 def _place(place: Place) -> dict[str, Value]:

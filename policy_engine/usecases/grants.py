@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -120,19 +121,26 @@ class _Taking:
 
     def grant(self, settled: bool) -> Answer:
         self._ledger.hold_activation()
-        offer = self._offer()
-        asked = self._asked(offer)
+        try:
+            offer = self._offer()
+            asked = self._asked(offer)
+        except (ConflictError, InvalidInputError):
+            # Whatever else is wrong with it, a second taking is first of all that.
+            _check_untaken(self._ledger.taken(self._wanted.decision_id)[1])
+            raise
         pin = self._lock(offer, asked)
         now = self._transaction.look_at_the_clock()
-        self._packs.expect(self._ledger.active_revision())
-        self._check_takeable(offer)
+        active, taken = self._ledger.taken(offer.decision.id)
+        self._packs.expect(active)
+        _check_untaken(taken)
+        _check_in_time(offer.decision, now)
         request, pack = offer.request, self._packs.active
         states = CapStates.of(pack, request, now, [(p.kind.value, p.policy) for p in asked])
         evidence = tuple(
             sorted({(each.kind, each.reference) for each in request.evidence if each.reference})
         )
         self._ledger.spend(evidence, request.order_id, now)
-        usage = GrantUsage(self._transaction.usage(now), states.question().counters, evidence)
+        usage = GrantUsage(self._transaction.usage(now, pin), states.question().counters, evidence)
         taking = take(pack, request, now, asked, usage)
         if usage.ledger.standing.due and not settled:
             raise DueError
@@ -202,17 +210,7 @@ class _Taking:
             {part.id: (part.kind.value, part.policy) for part in asked},
         )
         self._ledger.lock_counters(holder.keys(classes_of(self._packs.active)))
-        return replace(pin, amounts=pin.completed(pin_of_request(request, customer)))
-
-    def _check_takeable(self, offer: _Offer) -> None:
-        taken = self._ledger.granted(offer.decision.id)
-        if taken is not None:
-            raise ConflictError(
-                "ALREADY_GRANTED", "an offer of this decision has been taken", {"grant_id": taken}
-            )
-        expires_at = offer.decision.expires_at
-        if expires_at is None or expires_at <= self._transaction.now:
-            raise ConflictError("OFFER_EXPIRED", "the offer has expired; decide again")
+        return pin
 
     def _write(
         self,
@@ -228,9 +226,7 @@ class _Taking:
         changes = changes_of(new, nothing, added, classes_of(self._packs.active), new.granted_at)
         after = usage.ledger.after(usage.found, changes)
         self._ledger.apply(stored_changes(changes), usage.ledger.expected(after, changes))
-        if pin.first_grant_id is None:
-            pin = replace(pin, first_grant_id=new.id)
-        self._ledger.pin(pin)
+        self._pin(pin, offer, new)
         state = fold(new.remedies, added, new.pending_until)
         before_caps, after_caps = states.readings(usage.found), states.readings(after)
         record = self._record(new, added, before_caps, after_caps)
@@ -249,6 +245,15 @@ class _Taking:
         )
         self._transaction.keep_answer(new.id, new.customer, body)
         return Answer(201, body, (("Location", f"/v1/grants/{new.id}"),))
+
+    def _pin(self, pin: OrderPin, offer: _Offer, new: Grant) -> None:
+        """What the order is pinned to once something was granted on it."""
+        said = pin_of_request(offer.request, pin.customer)
+        pinned = replace(
+            pin, amounts=pin.completed(said), first_grant_id=pin.first_grant_id or new.id
+        )
+        if pinned != pin:
+            self._ledger.pin(pinned)
 
     def _new_grant(self, offer: _Offer, taking: Taking, customer: str) -> Grant:
         now = self._transaction.now
@@ -331,6 +336,18 @@ class _Taking:
                 "sealed": None,
             }
         )
+
+
+def _check_untaken(grant_id: str | None) -> None:
+    if grant_id is not None:
+        raise ConflictError(
+            "ALREADY_GRANTED", "an offer of this decision has been taken", {"grant_id": grant_id}
+        )
+
+
+def _check_in_time(decision: StoredDecision, now: datetime) -> None:
+    if decision.expires_at is None or decision.expires_at <= now:
+        raise ConflictError("OFFER_EXPIRED", "the offer has expired; decide again")
 
 
 def parts_of(plan: Mapping[str, Any]) -> tuple[OfferPart, ...]:

@@ -21,7 +21,7 @@ from policy_engine.ledger.granting import changes_of
 from policy_engine.ledger.shapes import Answer, IdempotencyKey
 from policy_engine.ledger.transaction import Transaction
 from policy_engine.usecases.cap_states import CapStates, GrantUsage, stored_changes
-from policy_engine.usecases.errors import ConflictError, NotFoundError
+from policy_engine.usecases.errors import ConflictError, NotFoundError, UseCaseError
 from policy_engine.usecases.grant_bodies import (
     cap_records,
     entry_records,
@@ -30,8 +30,9 @@ from policy_engine.usecases.grant_bodies import (
 from policy_engine.usecases.principals import Principal, Scope
 from policy_engine.usecases.revisions import PacksAtHand, with_packs
 from policy_engine.usecases.services import Services
+from policy_engine.wire.problems import InvalidInputError
 from policy_engine.wire.records import canonical, leaf_digest
-from policy_engine.wire.replay import recorded_request
+from policy_engine.wire.replay import ReplayError, recorded_request
 
 EVERYTHING: Final = GrantView(everything=True)
 
@@ -67,6 +68,7 @@ class Moving:
         transaction: Transaction,
         packs: PacksAtHand,
         stored: StoredGrant,
+        request: DecisionRequest | None,
     ) -> None:
         self.services = services
         self.transaction = transaction
@@ -74,8 +76,8 @@ class Moving:
         self.stored = stored
         self.grant = stored.grant
         self.state: GrantState = stored.state
-        self.request = request_of(stored, packs)
-        """None once the customer has been erased."""
+        self.request = request
+        """Of its decision; None once the customer has been erased."""
 
     @classmethod
     def begin(
@@ -85,18 +87,27 @@ class Moving:
         packs: PacksAtHand,
         grant_id: str,
         view: GrantView,
+        *,
+        holds: bool = True,
+        blindly: bool = False,
     ) -> Moving:
-        """Locks the grant, its order and its counters, and then looks. NotFoundError."""
+        """Locks the grant, its order and its counters, and then looks. NotFoundError.
+
+        Without `holds` the move changes no cap, and only the grant is locked. `blindly`: without
+        looking at caps, for where they can't be told.
+        """
         ledger = transaction.grants
         ledger.hold_activation()
         stored = transaction.grant(grant_id, view) if ledger.lock_grant(grant_id) else None
         if stored is None:
             raise no_such_grant()
-        ledger.lock_known_order(stored.grant.order_id)
-        ledger.lock_counters(stored.grant.holder.keys(classes_of(packs.active)))
+        if holds:
+            ledger.lock_known_order(stored.grant.order_id)
+            ledger.lock_counters(stored.grant.holder.keys(classes_of(packs.active)))
         transaction.look_at_the_clock()
         packs.expect(ledger.active_revision())
-        return cls(services, transaction, packs, stored)
+        request = None if blindly else request_of(stored, packs)
+        return cls(services, transaction, packs, stored, request)
 
     @property
     def now(self) -> datetime:
@@ -197,16 +208,18 @@ def move(
     key: IdempotencyKey,
     grant_id: str,
     act: Callable[[Moving], Written],
+    *,
+    holds: bool = True,
 ) -> Answer:
     """Runs one move of one grant as one call. What `act` raises undoes all of it.
 
-    Raises NotFoundError, ConflictError, ForbiddenError, GoneError, NoPackError and what
+    `holds`: the move changes what the grant holds of its caps. Raises NotFoundError, ConflictError, ForbiddenError, GoneError, NoPackError and what
     `Ledger.decide` does.
     """
     view = view_of(services, caller)
 
     def work(transaction: Transaction, packs: PacksAtHand) -> Answer:
-        moving = Moving.begin(services, transaction, packs, grant_id, view)
+        moving = Moving.begin(services, transaction, packs, grant_id, view, holds=holds)
         moving.expect_nothing_due()
         try:
             written = act(moving)
@@ -241,9 +254,16 @@ _ATTEMPTS: Final = 3
 
 def settle(services: Services, grant_id: str) -> bool:
     """Writes down what has run out of one grant; False when nothing has (any more)."""
+    try:
+        return _settle(services, grant_id, blindly=False)
+    except (UseCaseError, InvalidInputError, ReplayError):
+        # A decision that this release can't read any more must not keep its caps held for ever.
+        return _settle(services, grant_id, blindly=True)
 
+
+def _settle(services: Services, grant_id: str, *, blindly: bool) -> bool:
     def work(transaction: Transaction, packs: PacksAtHand) -> Answer:
-        moving = Moving.begin(services, transaction, packs, grant_id, EVERYTHING)
+        moving = Moving.begin(services, transaction, packs, grant_id, EVERYTHING, blindly=blindly)
         added = due(moving.state, moving.now)
         if added:
             moving.write("due", added)

@@ -47,17 +47,19 @@ def register(services: Services, caller: Principal, new: NewOrder, key: Idempote
         _check(pin, wanted)
         before = transaction.registered(new.id)
         if before is not None and before.order == new.order:
-            return Answer(200, orjson.dumps(_body(before, new.customer_id, None)))
+            again = transaction.repeat_answer(before.record_id)
+            if again is not None:
+                return Answer(200, again)
         now = transaction.look_at_the_clock()
-        registration = Registration(
-            new.id, pin.version + 1, now, caller.client, customer, dict(new.order)
-        )
         record_id = services.new_id()
-        record = _record(transaction, caller, registration, new.customer_id, record_id)
+        registration = Registration(
+            new.id, pin.version + 1, record_id, now, caller.client, customer, dict(new.order)
+        )
+        record = _record(transaction, caller, registration, new.customer_id)
         transaction.add_record(record_id, "order_registration", record)
         known = wanted.amounts if pin.first_grant_id is None else pin.completed(wanted)
         pin = replace(pin, amounts=known, version=registration.version)
-        transaction.grants.register(registration, record_id, pin)
+        transaction.grants.register(registration, pin)
         audit = {"record": record_id, "digest": leaf_digest(record)}
         body = orjson.dumps(_body(registration, new.customer_id, audit))
         transaction.keep_answer(record_id, customer, body)
@@ -71,7 +73,8 @@ def show(services: Services, order_id: str) -> dict[str, Any]:
     found = services.ledger.orders.record_of(order_id)
     if found is None:
         raise NotFoundError("NO_SUCH_ORDER", "no order of this id is registered")
-    registration, record_id, content = found
+    registration, content = found
+    record_id = registration.record_id
     sealed = orjson.loads(content)["sealed"]
     personal = services.ledger.decisions.open_personal(
         record_id, Sealed(sealed["subject"], sealed["sealed"])
@@ -94,8 +97,8 @@ def _record(
     caller: Principal,
     registration: Registration,
     customer_id: str,
-    record_id: str,
 ) -> bytes:
+    record_id = registration.record_id
     personal = canonical({"customer": customer_id})
     sealed = transaction.seal(customer_id, record_id, personal)
     return canonical(
@@ -115,12 +118,12 @@ def _record(
 
 
 def _body(
-    registration: Registration, customer_id: str | None, audit: Mapping[str, str] | None
+    registration: Registration, customer_id: str | None, audit: Mapping[str, str]
 ) -> dict[str, Any]:
     return {
         "order": dict(registration.order),
         "customer": None if customer_id is None else {"id": customer_id},
         "version": registration.version,
         "registered_at": format_timestamp(registration.registered_at),
-        "audit": None if audit is None else dict(audit),
+        "audit": dict(audit),
     }

@@ -27,7 +27,7 @@ def report_fulfilment(
         said = _by(caller, {"external_ref": external_ref})
         return moving.write("fulfil", fulfilled(moving.state, remedy, done, moving.now), said)
 
-    return move(services, caller, key, grant_id, act)
+    return move(services, caller, key, grant_id, act, holds=False)
 
 
 def redeem(
@@ -47,7 +47,7 @@ def redeem(
         added = redeemed(moving.state, remedy, minor, moving.now)
         return moving.write("redeem", added, _by(caller, {"reference": reference}))
 
-    return move(services, caller, key, grant_id, act)
+    return move(services, caller, key, grant_id, act, holds=False)
 
 
 def reverse(

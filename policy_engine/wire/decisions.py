@@ -3,7 +3,7 @@ apply is null or empty, never left out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -150,18 +150,15 @@ class _Answer:
         }
 
     def cap(self, reading: CapReading) -> Json:
-        def measured(quantity: int | None) -> object:
-            if quantity is None or reading.cap.measure is Measure.COUNT:
-                return quantity
-            return self._money(quantity)
-
+        cap = reading.cap
+        show: Callable[[int], object] = _counted if cap.measure is Measure.COUNT else self._money
         return {
-            "cap": reading.cap.name,
-            "scope": reading.cap.scope.value,
+            "cap": cap.name,
+            "scope": cap.scope.value,
             "policy": reading.policy,
-            "limit": measured(reading.limit),
-            "used": measured(reading.used),
-            "headroom": measured(reading.headroom),
+            "limit": None if reading.limit is None else show(reading.limit),
+            "used": show(reading.used),
+            "headroom": show(reading.headroom),
             "resets_at": _time(reading.resets_at),
         }
 
@@ -233,6 +230,10 @@ class _Answer:
 
     def _money(self, minor: int) -> Json:
         return {"amount": format_minor(minor, self._currency), "currency": self._currency}
+
+
+def _counted(number: int) -> int:
+    return number
 
 
 def because_body(because: Because, currency: str) -> Json:

@@ -260,8 +260,10 @@ class TestReplay:
     def test_another_revision_needs_a_scope(self, api: Api) -> None:
         key = api.key()
         decided = api.decide(key)
-        body = {"revision": decided.json["pack_revision"]}
-        answer = api.send("POST", decided.headers["Location"] + "/replay", key, json=body)
+        replay = decided.headers["Location"] + "/replay"
+        own = api.send("POST", replay, key, json={"revision": decided.json["pack_revision"]})
+        assert (own.status_code, own.json["equal"]) == (200, True)
+        answer = api.send("POST", replay, key, json={"revision": "sha256:" + "0" * 64})
         assert (answer.status_code, answer.json["code"]) == (403, "SCOPE_MISSING")
 
     def test_a_revision_nobody_stored(self, api: Api) -> None:

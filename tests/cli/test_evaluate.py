@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from click.testing import Result
 
 from tests.cli.conftest import Run
-from tests.cli.test_pack_verbs import REQUEST
+from tests.cli.test_pack_verbs import BROKEN, REQUEST
 
 
 def evaluate(run: Run, pack: Path, *lines: str | bytes) -> tuple[Result, list[dict[str, object]]]:
@@ -62,7 +63,8 @@ def test_a_bad_line_gives_an_error_object_and_the_rest_goes_on(run: Run, pack: P
     ]
     assert [answer["line"] for answer in answers[1:-1]] == [2, 3, 4, 5, 6, 7]
     assert [error["pointer"] for error in answers[4]["errors"]] == ["/order/lines"]  # type: ignore[attr-defined]
-    assert [error["pointer"] for error in answers[5]["errors"]] == ["/agent"]  # type: ignore[attr-defined]
+    (no_agent,) = answers[5]["errors"]  # type: ignore[misc]
+    assert (no_agent["pointer"], no_agent["code"]) == ("/agent", "MISSING_FIELD")
 
 
 def test_the_last_line_needs_no_end(run: Run, pack: Path) -> None:
@@ -94,3 +96,12 @@ def test_an_amount_beyond_counting_is_a_bad_line(run: Run, pack: Path) -> None:
     result, (answer,) = evaluate(run, pack, request(order=order))
     assert result.exit_code == 1
     assert answer["code"] == "INVALID_REQUEST"
+
+
+def test_a_pack_with_errors_leaves_the_stream_of_decisions_empty(
+    run: Run, write_pack: Callable[..., Path]
+) -> None:
+    words = ("evaluate", "--pack", write_pack(BROKEN), "--format", "json")
+    result = run(*words, given=request())
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "[UNQUOTED_DECIMAL]" in result.stderr

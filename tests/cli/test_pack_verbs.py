@@ -109,6 +109,16 @@ def test_an_empty_suite_fails(run: Run, write_pack: Callable[..., Path]) -> None
     result = run("pack", "test", folder)
     assert result.exit_code == 4
     assert "empty: made has no test" in result.stdout
+    assert result.stdout.splitlines()[-1] == "no runs: nothing is tested"
+
+
+def test_an_empty_suite_beside_another_is_no_success(
+    run: Run, write_pack: Callable[..., Path]
+) -> None:
+    folder = write_pack({"tests/none.yaml": "suite: none\ncases: []\n"})
+    result = run("pack", "test", folder, "--matcher", "interpreter")
+    assert result.exit_code == 4
+    assert result.stdout.splitlines()[-1] == "1 run, all passed, but a suite is empty"
 
 
 @pytest.mark.parametrize("verb", ["test", "show"])
@@ -117,6 +127,49 @@ def test_a_pack_with_errors_exits_3(run: Run, write_pack: Callable[..., Path], v
     assert result.exit_code == 3
     assert "[UNQUOTED_DECIMAL]" in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "words", [("test",), ("show",), ("explain", "--request", "-")], ids=lambda words: words[0]
+)
+def test_a_pack_with_errors_is_told_to_programs_as_check_tells_it(
+    run: Run, write_pack: Callable[..., Path], words: tuple[str, ...]
+) -> None:
+    folder = write_pack(BROKEN)
+    verb, *rest = words
+    checked = run("pack", "check", folder, "--format", "json")
+    result = run("pack", verb, folder, *rest, "--format", "json", given=json.dumps(REQUEST))
+    assert result.exit_code == 3
+    assert json.loads(result.stdout) == json.loads(checked.stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (("show", "lost"), 2, "the pack has no policy `lost`"),
+        (("explain", "--request", "bad.json"), 1, "`bad.json` is no JSON request"),
+        (("explain", "--request", "empty.json"), 1, "the request is not in order"),
+    ],
+)
+def test_a_failure_is_told_to_programs_in_json(
+    run: Run, pack: Path, tmp_path: Path, words: tuple[str, ...], code: int, error: str
+) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "empty.json").write_text("{}")
+    verb, *rest = words
+    result = run("pack", verb, pack, *rest, "--format", "json")
+    assert result.exit_code == code
+    told = json.loads(result.stdout)
+    assert told["error"].startswith(error)
+    assert set(told) >= {"error", "help"}
+    assert f"error: {error}" in result.stderr
+
+
+def test_a_bad_request_is_told_to_programs_with_pointers(run: Run, pack: Path) -> None:
+    words = ("pack", "explain", pack, "--request", "-", "--format", "json")
+    result = run(*words, given=json.dumps({**REQUEST, "surprise": 1}))
+    (problem,) = json.loads(result.stdout)["errors"]
+    assert (problem["pointer"], problem["code"]) == ("/surprise", "UNKNOWN_FIELD")
 
 
 def test_show_marks_what_ops_must_confirm(run: Run, write_pack: Callable[..., Path]) -> None:

@@ -10,7 +10,7 @@ from policy_engine.core.caps import PercentLimit, Scope
 from policy_engine.core.conditions import All, Any, Comparison, Not, Op
 from policy_engine.core.decision import DecisionOutcome, OfferedPlan
 from policy_engine.core.facts import ABSENT, FactSpec, FactType, Source, Value
-from policy_engine.core.money import MoneyError
+from policy_engine.core.money import Money, MoneyError
 from policy_engine.core.policy import (
     Action,
     AddOn,
@@ -627,6 +627,27 @@ def test_a_fact_from_the_request_falls_back_on_its_default_only_where_it_is_omit
     decision = decide(pack(policy("late", only), facts=[spec]), request("9.00", facts=sent))
     assert codes(decision) == ({"late/only": code} if code else {})
     assert decision.facts["shop.campaign"][1] is source
+
+
+@pytest.mark.parametrize(
+    ("currency", "sent", "allowed", "needed"),
+    [
+        ("CNY", {}, 200, ()),
+        ("JPY", {}, 30, ()),
+        ("USD", {}, None, ("shop.deposit",)),
+        ("USD", {"shop.deposit": Money(7, "USD")}, 7, ()),
+        ("CNY", {"shop.deposit": Money(7, "CNY")}, 7, ()),
+    ],
+)
+def test_a_default_of_money_stands_in_only_for_orders_in_its_currencies(
+    currency: str, sent: dict[str, Value], allowed: int | None, needed: tuple[str, ...]
+) -> None:
+    default = (Money(200, "CNY"), Money(30, "JPY"))
+    spec = FactSpec("shop.deposit", FactType.MONEY, default=default, from_request=True)
+    made = pack(policy("late", plan("only", remedy("coupon", "shop.deposit"))), facts=[spec])
+    decision = decide(made, request(None, currency=currency, facts=sent))
+    assert [each.allowed for each in decision.plans] == ([] if allowed is None else [allowed])
+    assert decision.facts_needed == needed
 
 
 def test_a_declared_duration_runs_from_its_start_and_asks_for_it() -> None:

@@ -31,6 +31,8 @@ ONLY_ADDED = [
     "revocation",
 ]
 NEVER_CHANGED = [*ONLY_ADDED, "subject", "idempotency"]
+DERIVED = {"order_pin", "grant_state", "limit_counter", "limit_class"}
+"""What is kept beside the entries and can be rebuilt from them."""
 
 
 @pytest.fixture
@@ -194,7 +196,8 @@ def test_the_restricted_role_has_no_right_to_change_what_is_recorded(
     forbidden = [f"DELETE FROM {table}" for table in ONLY_ADDED if table != "outbox"]
     for table in sorted(METADATA.tables):
         column = METADATA.tables[table].columns.keys()[-1]
-        forbidden += [f"UPDATE {table} SET {column} = {column}"]
+        if table not in DERIVED:
+            forbidden += [f"UPDATE {table} SET {column} = {column}"]
         forbidden += [f"TRUNCATE {table}", f"DROP TABLE {table}"]
         forbidden += [f"ALTER TABLE {table} DISABLE TRIGGER ALL"]
     for statement in [*forbidden, "CREATE TABLE more (one int)", "DELETE FROM alembic_version"]:

@@ -193,6 +193,9 @@ def test_facts_have_their_one_source() -> None:
   asked: {type: boolean, from: request, ask: {en: Is it?}}
   given: {type: integer, from: request, default: 3}
   none: {type: money, from: request, default: null}
+  deposit: {type: money, from: request, default: {CNY: "1.00", JPY: "3"}}
+  marks: {type: set, values: [a, b, c], from: request, default: [b, a]}
+  tags: {type: set, from: request, default: []}
   waited: {type: duration, since: order.paid_at, until: order.dispatched_at}
   second: {type: boolean, derive: [{is: true, when: {fact: first, is: high}}]}
   first: {type: enum, values: [low, high], derive: [
@@ -210,6 +213,9 @@ def test_facts_have_their_one_source() -> None:
     assert pack.facts["asked"].ask == {"en": "Is it?"}
     assert pack.facts["given"].default == 3
     assert pack.facts["none"].default is ABSENT
+    assert pack.facts["deposit"].default == (Money(100, "CNY"), Money(3, "JPY"))
+    assert pack.facts["marks"].default == frozenset({"a", "b"})
+    assert pack.facts["tags"].default == frozenset()
     assert (pack.facts["waited"].since, pack.facts["waited"].until) == (
         "order.paid_at",
         "order.dispatched_at",

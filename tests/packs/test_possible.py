@@ -13,6 +13,8 @@ FACTS = """facts:
   customer.tier: {type: enum, values: [standard, gold]}
   shop.campaign: {type: boolean, from: request, default: false}
   shop.note: {type: string, from: request}
+  shop.deposit: {type: money, from: request, default: {CNY: "1.00"}}
+  shop.marks: {type: set, from: request, default: [vip]}
   case.severity:
     type: enum
     values: [low, high]
@@ -52,6 +54,9 @@ def words(when: str) -> str:
         # A default stands in for what is omitted.
         ("{fact: shop.campaign, is: true}", "TF"),
         ("{fact: shop.note, present: true}", "TFU"),
+        # A default of money stands in only for orders in its currencies.
+        ("{fact: shop.deposit, present: true}", "TFU"),
+        ("{fact: shop.marks, present: true}", "TF"),
         # What every request has is never unknown or absent.
         ("{fact: order.id, present: true}", "T"),
         ("{fact: agent.role, is: bot}", "TF"),

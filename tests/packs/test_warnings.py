@@ -95,6 +95,17 @@ WARNED: list[tuple[Files, Where]] = [
         ("shipping_delay.yaml", 13, 24, "CURRENCY_MISSING"),
     ),
     (
+        remedy(
+            '{kind: coupon, percent: "5", of: order.goods_paid, min_spend: {USD: "1.00"}, '
+            "valid_for: P9D}"
+        ),
+        ("shipping_delay.yaml", 13, 91, "CURRENCY_MISSING"),
+    ),
+    (
+        fact('{type: money, from: request, default: {USD: "1.00"}}'),
+        ("facts.yaml", 4, 44, "CURRENCY_MISSING"),
+    ),
+    (
         version("shipping_delay.yaml", 2026, 2027) | version("z.yaml", 2028, 2029),
         ("z.yaml", 1, 9, "GAP_BETWEEN_VERSIONS"),
     ),
@@ -160,6 +171,14 @@ def test_what_can_be_true_and_false_is_not_warned_of(condition: str) -> None:
         in_plan(f"title: {{en: M}}, when: {condition}, remedies: [{{kind: keep_item}}]")
     )
     assert found(result) == []
+
+
+def test_a_missing_currency_says_what_becomes_of_orders_in_it() -> None:
+    coupon = '{kind: coupon, percent: "5", of: order.goods_paid, min_spend: {USD: "1.00"}}'
+    (told,) = [each for each in loaded(remedy(coupon)).problems if each.code == "CURRENCY_MISSING"]
+    assert told.message == (
+        "no amount in `CNY`, which the caps have; coupons in it have no minimum, so add one"
+    )
 
 
 def test_a_floor_needs_no_room_under_caps() -> None:

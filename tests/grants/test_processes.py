@@ -1,0 +1,70 @@
+"""Two server processes on one database, many clients, cuts and kills: short. Long: tests/stress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.grants import trials
+from tests.grants.conftest import Shop
+from tests.grants.fleet import Fleet, wide_pack
+
+TIGHT = (
+    '{cap: tight, scope: pack, measure: value, policies: [shipping_delay], limit: {CNY: "100.03"}}'
+)
+
+Begin = Callable[..., Any]
+
+
+@pytest.fixture
+def begin(
+    tmp_path: Path, make_shop: Callable[..., Shop], free_port: Callable[[], int]
+) -> Callable[..., Any]:
+    """Starts a fleet over a database, and opens the shop beside it."""
+
+    @contextmanager
+    def start(url: str, *rows: str, nodes: int = 2, **options: str) -> Iterator[tuple[Fleet, Shop]]:
+        pack = wide_pack(tmp_path / "pack", *rows, **options)
+        shop = make_shop(url, pack)
+        with Fleet(url, tmp_path, [free_port() for _ in range(nodes)], pack) as fleet:
+            yield fleet, shop
+
+    return start
+
+
+def test_a_budget_holds_against_two_processes_and_16_clients(
+    begin: Begin, postgres_url: str
+) -> None:
+    with begin(postgres_url, TIGHT) as (fleet, shop):
+        found = trials.one_budget(fleet, shop, many=120, clients=16, limit=10003)
+        assert found["counted"]["409 CAP_EXHAUSTED"] > 0
+
+
+def test_a_budget_holds_in_the_embedded_database(begin: Begin, sqlite_url: str) -> None:
+    with begin(sqlite_url, TIGHT, nodes=1) as (fleet, shop):
+        trials.one_budget(fleet, shop, many=120, clients=16, limit=10003)
+
+
+def test_a_key_sent_many_times_or_after_a_cut_is_one_grant(begin: Begin, postgres_url: str) -> None:
+    with begin(postgres_url) as (fleet, shop):
+        trials.one_key_at_once(fleet, shop, rounds=3, times=20, clients=20)
+        trials.cut_and_retried(fleet, shop, many=12, clients=4)
+
+
+def test_a_killed_process_loses_nothing_that_was_acknowledged(
+    begin: Begin, postgres_url: str
+) -> None:
+    with begin(postgres_url) as (fleet, shop):
+        found = trials.under_fire(fleet, shop, 2, fleet.kill_one, clients=6, many=400)
+        assert found["acknowledged"] > 0
+
+
+def test_approval_rejection_and_lapse_at_one_instant_have_one_winner(
+    begin: Begin, postgres_url: str
+) -> None:
+    with begin(postgres_url, pending_for="PT3S") as (fleet, shop):
+        trials.approve_reject_expire(fleet, shop, races=6, at_a_time=6)

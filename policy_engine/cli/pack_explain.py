@@ -12,15 +12,13 @@ from rich.tree import Tree
 
 from policy_engine.cli.frame import CommandError, plain, screen, show_json, show_table, verb
 from policy_engine.cli.pack_folder import pack_argument, usable_pack
-from policy_engine.packs.earlier_grants import EarlierGrant, EarlierGrantError, read_grant
-from policy_engine.packs.explain import (
-    ExplainedPlan,
-    ExplainedRule,
-    Explanation,
-    Node,
-)
+from policy_engine.core.policy import Pack
+from policy_engine.packs.earlier_grants import EarlierGrant
 from policy_engine.packs.explain import explain as explained
+from policy_engine.packs.explanation import ExplainedPlan, ExplainedRule, Explanation, Node
+from policy_engine.packs.grant_entries import GrantReader
 from policy_engine.packs.offline import OfflineEngine
+from policy_engine.packs.problems import ProblemList
 from policy_engine.rete import best_matcher
 from policy_engine.wire.problems import BadBodyError, InvalidInputError
 from policy_engine.wire.strict_json import read_json
@@ -59,14 +57,14 @@ def explain(
     Nothing is recorded. The request names its agent; without an as_of it is decided now.
     """
     pack, _ = usable_pack(folder)
-    grants = [] if grants_file is None else _grants(grants_file)
+    grants = () if grants_file is None else _grants(grants_file, pack)
     data = _json(request_file)
     with OfflineEngine(pack, best_matcher("auto")) as engine:
         try:
             answer = engine.decide(data, datetime.now(UTC), grants)
         except InvalidInputError as error:
             raise _not_in_order(error) from None
-    explanation = explained(pack, answer.decision, answer.request, locale or answer.locale)
+    explanation = explained(pack, answer, locale)
     if output == "json":
         show_json(asdict(explanation))
     else:
@@ -88,14 +86,14 @@ def _json(file: IO[bytes]) -> object:
         raise CommandError(f"`{_name(file)}` is no JSON request{where}: {error.message}") from None
 
 
-def _grants(file: IO[bytes]) -> list[EarlierGrant]:
-    listed = _json(file)
-    if not isinstance(listed, list):
-        raise CommandError(f"`{_name(file)}` must hold a JSON list of earlier grants")
-    try:
-        return [read_grant(each) for each in listed]
-    except EarlierGrantError as error:
-        raise CommandError(f"`{_name(file)}`: {error}") from None
+def _grants(file: IO[bytes], pack: Pack) -> tuple[EarlierGrant, ...]:
+    problems = ProblemList()
+    policies = {policy.id for policy in pack.policies}
+    read = GrantReader(pack.roles, policies, problems).read_plain(_json(file), _name(file))
+    if problems.any_error:
+        told = [f"{each.message} [{each.code}]" for each in problems.sorted()]
+        raise CommandError("\n  ".join([f"`{_name(file)}` holds no earlier grants:", *told]))
+    return read
 
 
 def _name(file: IO[bytes]) -> str:
@@ -140,8 +138,8 @@ def _plan(plan: ExplainedPlan) -> Tree:
     tree = Tree(plain(f"{plan.plan}{title} - {plan.verdict}{star}", style), guide_style="dim")
     if plan.condition is not None:
         _add_node(tree, plan.condition)
-    elif offered:
-        tree.add(plain("no condition: it always holds"))
+    for proof in plan.evidence:
+        _add_node(tree, proof)
     if plan.binding_cap is not None:
         tree.add(plain(f"binding cap: {plan.binding_cap}"))
     if plan.approver is not None:
@@ -177,8 +175,10 @@ def _show_rules(title: str, rules: tuple[ExplainedRule, ...]) -> None:
     tree = Tree(plain(title, "bold"), guide_style="dim")
     for rule in rules:
         branch = tree.add(plain(f"{rule.name}: {rule.verdict}"))
-        if rule.condition is not None:
-            _add_node(branch, rule.condition)
+        for node in (rule.condition, *rule.evidence):
+            _add_node(branch, node)
+        for change in rule.would_change:
+            branch.add(plain(change))
     screen().print()
     screen().print(tree)
 

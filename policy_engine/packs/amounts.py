@@ -14,6 +14,8 @@ from policy_engine.packs.scalars import Schema, text_of, wrong_type
 
 CURRENCY_PATTERN = r"[A-Z]{3}"
 _DIGITS = r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"
+AMOUNT_EXPECTED = 'an amount in quotes such as "15.00"'
+AMOUNT_SCHEMA: Schema = {"type": "string", "pattern": _DIGITS}
 
 
 @dataclass(frozen=True)
@@ -70,41 +72,41 @@ class AmountMap:
             return None
         amounts: dict[str, Money] = {}
         for currency, value in node.entries.items():
-            money = self._amount(currency, node.keys[currency], value, problems)
-            if money is not None:
-                amounts[currency] = money
+            money = read_amount(currency, node.keys[currency], value, problems)
+            if money is None:
+                continue
+            if self.above_zero and money.minor == 0:
+                problems.error(value.at, Code.BAD_AMOUNT, "the amount must be more than zero")
+                continue
+            amounts[currency] = money
         return amounts if len(amounts) == len(node.entries) else None
-
-    def _amount(
-        self, currency: str, at: Position, value: Node, problems: ProblemList
-    ) -> Money | None:
-        if currency not in DECIMALS:
-            problems.unknown(at, Code.UNKNOWN_CURRENCY, "currency", currency, DECIMALS)
-            return None
-        if isinstance(value, ScalarNode) and type(value.value) is int:
-            problems.error(
-                value.at,
-                Code.UNQUOTED_DECIMAL,
-                f'`{value.value}` must be quoted; write "{value.value}"',
-            )
-            return None
-        text = text_of(value, 'an amount in quotes such as "15.00"', problems)
-        if text is None:
-            return None
-        try:
-            money = parse_money(text, currency)
-        except MoneyError as error:
-            problems.error(value.at, Code.BAD_AMOUNT, str(error))
-            return None
-        if self.above_zero and money.minor == 0:
-            problems.error(value.at, Code.BAD_AMOUNT, f"`{text}` must be more than zero")
-            return None
-        return money
 
     def schema(self) -> Schema:
         return {
             "type": "object",
             "minProperties": 1,
             "propertyNames": {"pattern": f"^{CURRENCY_PATTERN}$"},
-            "additionalProperties": {"type": "string", "pattern": _DIGITS},
+            "additionalProperties": AMOUNT_SCHEMA,
         }
+
+
+def read_amount(currency: str, at: Position, value: Node, problems: ProblemList) -> Money | None:
+    """An amount in quotes, in the currency that is written `at`; exactly its decimals."""
+    if currency not in DECIMALS:
+        problems.unknown(at, Code.UNKNOWN_CURRENCY, "currency", currency, DECIMALS)
+        return None
+    if isinstance(value, ScalarNode) and type(value.value) is int:
+        problems.error(
+            value.at,
+            Code.UNQUOTED_DECIMAL,
+            f'`{value.value}` must be quoted; write "{value.value}"',
+        )
+        return None
+    text = text_of(value, AMOUNT_EXPECTED, problems)
+    if text is None:
+        return None
+    try:
+        return parse_money(text, currency)
+    except MoneyError as error:
+        problems.error(value.at, Code.BAD_AMOUNT, str(error))
+        return None

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from policy_engine.core.caps import Calendar, CounterKey, Measure, Rolling, Scope
 from policy_engine.core.entitlement import SHIPPING_SHARE
 from policy_engine.core.headroom import line_key
-from policy_engine.core.money import Money, MoneyError, parse_money, split
+from policy_engine.core.money import Money, split
 from policy_engine.core.policy import MONEY_BACK, RemedyKind
 from policy_engine.core.ports import Usage, UsageQuestion, Used
 from policy_engine.core.request import DecisionRequest
-from policy_engine.core.times import TimeFormatError, parse_timestamp
-
-_REQUIRED = ("customer", "order", "at", "value", "currency")
-_OPTIONAL = ("agent", "role", "policy", "kind")
-
-
-class EarlierGrantError(ValueError):
-    """An entry under `grants` that is no earlier grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +26,7 @@ class EarlierGrant:
     agent: str | None = None
     role: str | None = None
     policy: str | None = None
-    kind: str | None = None
-
-
-def read_grant(data: object) -> EarlierGrant:
-    """`{customer, order, at, value, currency, agent?, role?, policy?, kind?}`, all strings."""
-    if not isinstance(data, Mapping):
-        raise EarlierGrantError("an earlier grant is a map of customer, order, at, value, currency")
-    lacking = [name for name in _REQUIRED if name not in data]
-    unknown = [str(name) for name in data if name not in (*_REQUIRED, *_OPTIONAL)]
-    if lacking or unknown:
-        words = [f"lacks `{name}`" for name in lacking]
-        words += [f"has an unknown field `{name}`" for name in unknown]
-        raise EarlierGrantError(f"an earlier grant {' and '.join(words)}")
-    not_text = [name for name, value in data.items() if not isinstance(value, str)]
-    if not_text:
-        raise EarlierGrantError(f"`{not_text[0]}` of an earlier grant must be a quoted string")
-    kind = data.get("kind")
-    if kind is not None and kind not in set(RemedyKind):
-        raise EarlierGrantError(f"unknown kind `{kind}` of an earlier grant")
-    try:
-        at = parse_timestamp(data["at"])
-        value = parse_money(data["value"], data["currency"])
-    except (TimeFormatError, MoneyError) as error:
-        raise EarlierGrantError(f"an earlier grant: {error}") from None
-    optional = {name: data.get(name) for name in _OPTIONAL}
-    return EarlierGrant(data["customer"], data["order"], at, value, **optional)
+    kind: RemedyKind | None = None
 
 
 class EarlierGrants:
@@ -79,7 +46,7 @@ class EarlierGrants:
 
     def read(self, question: UsageQuestion) -> Usage:
         used = {key: self._used(key) for key in question.counters} if self._grants else {}
-        return Usage(used=used, money_back=self._money_back(question.order_id))
+        return Usage(used=used, money_back=self.money_back())
 
     def _used(self, key: CounterKey) -> Used:
         counting = [grant for grant in self._grants if self._counts(key, grant)]
@@ -107,12 +74,14 @@ class EarlierGrants:
             case Calendar():
                 return key.window.start(self._as_of) <= at <= self._as_of
 
-    def _money_back(self, order: str) -> dict[str, int]:
+    def money_back(self) -> dict[str, int]:
+        """What was given back on the request's order, in minor units by `line_key`."""
         weights = _paid(self._request)
         back = dict.fromkeys(weights, 0)
         for grant in self._grants:
-            same_order = grant.order == order and grant.value.currency == self._request.currency
-            if same_order and grant.kind is not None and RemedyKind(grant.kind) in MONEY_BACK:
+            same_order = grant.order == self._request.order_id
+            same_currency = grant.value.currency == self._request.currency
+            if same_order and same_currency and grant.kind in MONEY_BACK:
                 parts = split(grant.value.minor, list(weights.values()))
                 for place, part in zip(weights, parts, strict=True):
                     back[place] += part

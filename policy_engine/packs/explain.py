@@ -167,7 +167,9 @@ class _Explaining:
         named: set[str] = set()
         for policy in self._retold.deciding():
             given: list[Plan | AddOn] = [*policy.plans, *policy.add_ons]
-            named |= _named([*(each.when for each in given), *(each.when for each in policy.actions)])
+            named |= _named(
+                [*(each.when for each in given), *(each.when for each in policy.actions)]
+            )
             remedies = [remedy for each in given for remedy in each.remedies]
             named |= {remedy.per.fact for remedy in remedies if remedy.per is not None}
         for layer in reversed(self._pack.derived):

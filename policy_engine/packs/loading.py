@@ -16,6 +16,7 @@ from policy_engine.packs.files import (
     PACK_BYTES_AT_MOST,
     PackFiles,
 )
+from policy_engine.packs.grant_entries import GrantReader
 from policy_engine.packs.messages import read_messages, read_never_say
 from policy_engine.packs.nodes import MapNode, Node, ScalarNode
 from policy_engine.packs.origins import Origins
@@ -115,7 +116,7 @@ class _Loading:
             self._scripts(),
             read_never_say(self._special_tree("never_say"), self.problems),
         )
-        suites = tuple(self._suites())
+        suites = tuple(self._suites(GrantReader(roles, self._policy_ids(), self.problems)))
         check_whole(pack, facts, self.origins, self.problems)
         return pack, suites
 
@@ -185,9 +186,9 @@ class _Loading:
                 scripts[read[0]] = read[1]
         return scripts
 
-    def _suites(self) -> Iterator[Suite]:
+    def _suites(self, grants: GrantReader) -> Iterator[Suite]:
         for name, tree in self.trees.items():
             if name.startswith("tests/"):
-                suite = read_suite(name, tree, self.problems)
+                suite = read_suite(name, tree, grants, self.problems)
                 if suite is not None:
                     yield suite

@@ -31,6 +31,8 @@ class Answer:
     request: DecisionRequest
     decision: Decision
     locale: str
+    money_back: Mapping[str, int]
+    """What the earlier grants gave back on this order, in minor units by `line_key`."""
 
 
 class OfflineEngine:
@@ -56,7 +58,7 @@ class OfflineEngine:
             decision = self._engine.evaluate(read.request, as_of, usage)
         except MoneyError as error:
             raise InvalidInputError([InputProblem("", "AMOUNT_TOO_LARGE", str(error))]) from None
-        return Answer(read.request, decision, read.locale)
+        return Answer(read.request, decision, read.locale, usage.money_back())
 
     def body(self, answer: Answer) -> Mapping[str, Any]:
         """The body of the answer over HTTP; without ids and audit, for nothing is recorded."""

@@ -305,9 +305,7 @@ class _FactTexts(Mapping[str, str | None]):
         return value_text(value)
 
     def __iter__(self) -> Iterator[str]:
-        return (
-            name for name, (value, _) in self._facts.items() if not isinstance(value, Missing)
-        )
+        return (name for name, (value, _) in self._facts.items() if not isinstance(value, Missing))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policy_engine.packs.nodes import ListNode, MapNode, Node
+from policy_engine.packs.earlier_grants import EarlierGrant
+from policy_engine.packs.grant_entries import GRANTS as GRANT_LIST
+from policy_engine.packs.grant_entries import GrantReader
+from policy_engine.packs.nodes import MapNode, Node
 from policy_engine.packs.problems import Code, ProblemList
 from policy_engine.packs.scalars import Text
 from policy_engine.packs.shapes import Fields, Key, ListOf, Raw, Table
@@ -19,12 +22,7 @@ GIVEN = Key(
     "A decision request as the API takes it, with `agent` and `as_of`.",
     required=True,
 )
-GRANTS = Key(
-    "grants",
-    Raw(ListNode),
-    "Earlier grants that count towards caps: `{customer, order, at, value, currency}` "
-    "and optionally `agent, role, policy, kind`.",
-)
+GRANTS = Key("grants", GRANT_LIST, "Earlier grants that count towards caps.")
 EXPECT = Key(
     "expect",
     Raw(MapNode),
@@ -40,11 +38,11 @@ TESTS_FILE = Table("a suite of tests", (SUITE, CASES))
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`given`, `grants` and `expect` as plain data; `line` and `column` of its name, from 1."""
+    """`given` and `expect` as plain data; `line` and `column` of its name, from 1."""
 
     name: str
     given: Mapping[str, Any]
-    grants: Sequence[Any]
+    grants: tuple[EarlierGrant, ...]
     expect: Mapping[str, Any]
     line: int
     column: int
@@ -57,7 +55,9 @@ class Suite:
     cases: tuple[Case, ...]
 
 
-def read_suite(file: str, node: Node | None, problems: ProblemList) -> Suite | None:
+def read_suite(
+    file: str, node: Node | None, grants: GrantReader, problems: ProblemList
+) -> Suite | None:
     """One file of tests; None when it has no usable name."""
     fields = None if node is None else TESTS_FILE.read(node, problems)
     name = None if fields is None else fields.get(SUITE)
@@ -65,7 +65,7 @@ def read_suite(file: str, node: Node | None, problems: ProblemList) -> Suite | N
         return None
     cases: dict[str, Case] = {}
     for row in fields.all(CASES):
-        case = _case(row)
+        case = _case(row, grants)
         if case is None:
             continue
         if case.name in cases:
@@ -78,9 +78,11 @@ def read_suite(file: str, node: Node | None, problems: ProblemList) -> Suite | N
     return Suite(name, file, tuple(cases.values()))
 
 
-def _case(row: Fields) -> Case | None:
+def _case(row: Fields, grants: GrantReader) -> Case | None:
     name, given, expect = row.get(NAME), row.get(GIVEN), row.get(EXPECT)
+    read = [grants.read(each) for each in row.all(GRANTS)]
+    earlier = tuple(each for each in read if each is not None)
     if name is None or given is None or expect is None:
         return None
     at = row.at(NAME)
-    return Case(name, given, row.get(GRANTS) or [], expect, at.line, at.column)
+    return Case(name, given, earlier, expect, at.line, at.column)

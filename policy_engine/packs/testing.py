@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from policy_engine.core.policy import Pack
 from policy_engine.core.ports import Matcher
 from policy_engine.packs.coverage import Coverage, CoverageCounter
-from policy_engine.packs.earlier_grants import EarlierGrantError, read_grant
 from policy_engine.packs.expectations import Difference, differences
 from policy_engine.packs.offline import OfflineEngine
 from policy_engine.packs.suites import Case, Suite
@@ -82,10 +81,7 @@ def _run(engine: OfflineEngine, case: Case, counter: CoverageCounter) -> list[Di
     if case.given.get("as_of") is None:
         return [Difference("given.as_of", "an instant", "nothing there")]
     try:
-        grants = [read_grant(grant) for grant in case.grants]
-        answer = engine.decide(case.given, _NEVER, grants)
-    except EarlierGrantError as error:
-        return [Difference("grants", "earlier grants", str(error))]
+        answer = engine.decide(case.given, _NEVER, case.grants)
     except InvalidInputError as error:
         return [
             Difference(f"given{each.pointer}", "a decision request", each.message)

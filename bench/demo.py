@@ -187,11 +187,13 @@ class Quarter:
         # All others expire.
 
     def _carried_out(self, grant_id: str, remedy: str) -> None:
-        failed = self._chance.random() < 0.06
+        failed = self._chance.random() < 0.1
         later = DAY * self._chance.uniform(1, 3)
         self._in(later, lambda: self._fulfil(grant_id, remedy, not failed))
-        if failed and self._chance.random() < 0.7:
+        if failed and next(self._numbers) % 2:
             self._in(later + DAY, lambda: self._reverse(grant_id, remedy))
+        elif failed:
+            self._in(later + DAY, lambda: self._fulfil(grant_id, remedy, True))
 
     def _approve(self, grant_id: str, person: str, part: Money | None) -> None:
         who = self._approvers[person]

@@ -17,10 +17,10 @@ _LIBRARIES = ("flask", "granian", "marshmallow", "orjson", "sqlalchemy", "durabl
 def described() -> list[str]:
     """One line each: processor, system, Python, versions, load generator."""
     libraries = ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
+    python = f"Python {platform.python_version()}"
     return [
         f"{_processor()}, {os.cpu_count()} cores, load {_load()} before the run",
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}",
+        f"{platform.system()} {platform.release()}, {python}, SQLite {sqlite3.sqlite_version}",
         f"policy-engine {__version__}; {libraries}",
         f"load from {'wrk' if shutil.which('wrk') else 'bench/loader.py (wrk is not installed)'}",
     ]

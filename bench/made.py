@@ -250,17 +250,18 @@ def cerbos_policy() -> str:
         gold = 'request.resource.attr.tier == "gold"'
         half = f"request.resource.attr.delay_hours > {each.delay_days * 12}"
         this = f'"{each.incident}" in request.resource.attr.types'
-        for conditions in ((this, late, worth), (this, gold, half)):
-            rules.append(
-                {
-                    "actions": [name],
-                    "effect": "EFFECT_ALLOW",
-                    "roles": ["agent"],
-                    "condition": {"match": {"all": {"of": [{"expr": e} for e in conditions]}}},
-                }
-            )
+        rules += [_cerbos_rule(name, this, late, worth), _cerbos_rule(name, this, gold, half)]
     policy = {"version": "default", "resource": "order", "rules": rules}
     return json.dumps({"apiVersion": "api.cerbos.dev/v1", "resourcePolicy": policy})
+
+
+def _cerbos_rule(action: str, *conditions: str) -> dict[str, Any]:
+    return {
+        "actions": [action],
+        "effect": "EFFECT_ALLOW",
+        "roles": ["agent"],
+        "condition": {"match": {"all": {"of": [{"expr": each} for each in conditions]}}},
+    }
 
 
 def cerbos_body(actions: int) -> dict[str, Any]:

@@ -34,6 +34,11 @@ FIGURES: dict[str, Figure] = {
 """Name → module. A new figure is a module with `measure`, and a line here."""
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
+_PREFACE = (
+    "Written by `make bench`; don't edit it. A figure is the median of its rounds, with the "
+    "lowest and the highest in brackets. Read the ratios: both sides of each were measured in "
+    "turns on the same machine, and absolute figures of another machine will differ."
+)
 _HEAD = ("what", "measured", "against", "ratio", "target", "met")
 
 
@@ -85,9 +90,7 @@ def _document(
     parts = [
         "# What the bench measured",
         "",
-        "Written by `make bench`; don't edit it. A figure is the median of its rounds, with the "
-        "lowest and the highest in brackets. Read the ratios: both sides of each were measured "
-        "in turns on the same machine, and absolute figures of another machine will differ.",
+        _PREFACE,
         "",
         f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {chosen.rounds} rounds of {chosen.seconds:g} s",
         *(f"- {line}" for line in before),

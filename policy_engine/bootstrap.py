@@ -157,9 +157,7 @@ def activate_first(services: Services) -> None:
         packs.activate_folder(services, services.settings.pack_folder, by="first start")
 
 
-def _close(
-    services: Services, follower: PackFollower, sweeper: Sweeper, keeper: LogKeeper
-) -> None:
+def _close(services: Services, follower: PackFollower, sweeper: Sweeper, keeper: LogKeeper) -> None:
     follower.stop()
     sweeper.stop()
     keeper.stop()

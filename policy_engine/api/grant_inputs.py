@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from policy_engine.api.inputs import CountField, NoQuerySchema
+from policy_engine.core.currencies import DECIMALS
 from policy_engine.core.grants import GrantStatus
 from policy_engine.usecases.grants import DEFAULT_PAGE, MAX_PAGE
 from policy_engine.wire.containers import PartField, StrictSchema
@@ -67,7 +68,8 @@ class OrderRegistrationSchema(StrictSchema):
     def load(self, data: Any, **options: Any) -> Any:
         order = data.get("order") if type(data) is dict else None
         currency = order.get("currency") if type(order) is dict else None
-        token = ORDER_CURRENCY.set(currency if type(currency) is str else None)
+        known = type(currency) is str and currency in DECIMALS
+        token = ORDER_CURRENCY.set(currency if known else None)
         try:
             return super().load(data, **options)
         finally:

@@ -12,7 +12,10 @@ from policy_engine.cli.database import by_option, opened_ledger
 from policy_engine.cli.frame import CommandError, ExitCode, show_json, show_table, verb
 from policy_engine.core.request import Agent
 from policy_engine.core.times import TimeFormatError, format_timestamp, parse_duration
+from policy_engine.ledger.ledger import Ledger
 from policy_engine.ledger.shapes import Credential, CredentialTerms
+from policy_engine.packs.problems import listed
+from policy_engine.usecases.library import Library
 from policy_engine.usecases.principals import Scope
 
 
@@ -82,6 +85,9 @@ def create(  # noqa: PLR0913 - one parameter an option
     with opened_ledger() as ledger:
         ledger.check_schema()
         made = ledger.credentials.create(terms, by)
+        warnings = _roles_lacking(ledger, terms)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     if output == "json":
         show_json({**_as_json(made.credential), "key": made.key})
         return
@@ -140,6 +146,22 @@ def _roster(path: Path) -> dict[str, str]:
             f"`{path}` must hold an object of agent and role", 'such as {"u-17": "agent"}'
         )
     return dict(roster)
+
+
+def _roles_lacking(ledger: Ledger, terms: CredentialTerms) -> list[str]:
+    """Roles the key names and the active pack doesn't have; none where no pack can be asked."""
+    active = ledger.packs.active()
+    pack = None if active is None else Library(ledger.packs).load(active.revision).pack
+    if pack is None:
+        return []
+    person = None if terms.person is None else terms.person.role
+    named = dict.fromkeys((person, terms.ceiling, *(terms.roster or {}).values()))
+    return [
+        f"the active pack has no role `{role}`, so nothing is decided in it; "
+        f"it has {listed(pack.roles)}"
+        for role in named
+        if role is not None and role not in pack.roles
+    ]
 
 
 def _expiry(text: str) -> datetime:

@@ -115,6 +115,8 @@ class _Page:
         for name, text in (move["said"] or {}).items():
             yield f"{name}: {text}"
         for cap in move["caps"] or ():
+            if cap["used_before"] == cap["used_after"]:
+                continue
             yield (
                 f"cap {cap['cap']} ({cap['scope']}): {_measured(cap['used_before'])} → "
                 f"{_measured(cap['used_after'])} of {_measured(cap['limit'])}"
@@ -126,7 +128,7 @@ class _Page:
             self._line(f"{title if number == 0 else '':<8} {line}", 2)
 
     def _line(self, text: str, indent: int = 0, style: str = "") -> None:
-        self._console.print(Padding(plain(text, style), (0, 0, 0, indent)))
+        self._console.print(Padding(plain(text, style), (0, 0, 0, indent), expand=False))
 
     def _at(self, timestamp: str) -> str:
         at = parse_timestamp(timestamp).astimezone(self._zone)

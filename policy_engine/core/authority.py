@@ -191,9 +191,11 @@ def _fits_lines(
 
 
 def _part(minor: int, shares: tuple[Share, ...], *, whole: bool) -> Part:
-    parts = split(minor, [share.minor for share in shares])
-    fallen = tuple(Share(share.line, part) for share, part in zip(shares, parts, strict=True))
-    return Part(minor, fallen, given=whole or minor > 0)
+    weights = [share.minor for share in shares]
+    if sum(weights) != minor:
+        parts = zip(shares, split(minor, weights), strict=True)
+        shares = tuple(Share(share.line, part) for share, part in parts)
+    return Part(minor, shares, given=whole or minor > 0)
 
 
 def wanted(gives: Sequence[Give]) -> Give:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from policy_engine.core.conditions import ORDERED_TYPES, Comparison, Op
 from policy_engine.core.facts import ABSENT, UNKNOWN, FactType, Value
 
-_Search = Callable[[Value], int]
+_Search = Callable[[Any], int]
 """A value → the bits of the comparisons that it makes true."""
 
 _ORDERED = (Op.OVER, Op.AT_LEAST, Op.UNDER, Op.AT_MOST)
@@ -95,8 +96,9 @@ def _has_thresholds(of: Comparison) -> bool:
     return of.op in _ORDERED and of.type in ORDERED_TYPES and of.type is not FactType.MONEY
 
 
-def _threshold(of: Comparison) -> Value:
-    return of.literal  # type: ignore[return-value] - one of ORDERED_TYPES
+def _threshold(of: Comparison) -> Any:
+    """One of ORDERED_TYPES."""
+    return of.literal
 
 
 def _is_plain(of: Comparison) -> bool:
@@ -105,14 +107,14 @@ def _is_plain(of: Comparison) -> bool:
 
 def _thresholds(op: Op, group: Sequence[tuple[int, Comparison]]) -> _Search:
     first = group[0][0]
-    limits: list[object] = [of.literal for _, of in group]
+    limits = [_threshold(of) for _, of in group]
     assert [number for number, _ in group] == list(range(first, first + len(group)))
     every = (1 << len(group)) - 1
     # `over` a limit that equals the value is false, as is `under`.
     below = bisect_left if op in (Op.OVER, Op.AT_MOST) else bisect_right
     if op in (Op.OVER, Op.AT_LEAST):
-        return lambda value: ((1 << below(limits, value)) - 1) << first  # type: ignore[type-var, call-overload]
-    return lambda value: (every >> (at := below(limits, value)) << at) << first  # type: ignore[type-var, call-overload]
+        return lambda value: ((1 << below(limits, value)) - 1) << first
+    return lambda value: (every >> (at := below(limits, value)) << at) << first
 
 
 def _equalities(op: Op, group: Sequence[tuple[int, Comparison]]) -> _Search:

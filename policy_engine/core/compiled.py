@@ -265,9 +265,7 @@ class Matching:
         if rule not in section.positions:
             return ()
         truth = matched.truth
-        return tuple(
-            [self._because(section, truth, number) for number in matched.reasons(rule)]
-        )
+        return tuple([self._because(section, truth, number) for number in matched.reasons(rule)])
 
     def trace(self) -> tuple[Because, ...]:
         """Every comparison evaluated, in the pack's order."""

@@ -51,9 +51,7 @@ class ScopedCaps:
 
     def __init__(self, pack: Pack, roles: Sequence[Role], policies: Iterable[str]) -> None:
         self.caps = tuple(scoped_caps(pack, roles, policies))
-        self.percentages = tuple(
-            cap for cap, _ in self.caps if isinstance(cap.limit, PercentLimit)
-        )
+        self.percentages = tuple(cap for cap, _ in self.caps if isinstance(cap.limit, PercentLimit))
         self.bounds: Bounds = {}
         """Filled by `Walk`, whose readings are of these caps in this order."""
         keys = self._keys(ScopeIds("", "", ""), "")

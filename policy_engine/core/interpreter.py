@@ -61,10 +61,7 @@ def _guard(of: Formula, exclusive: Sequence[int]) -> int | None:
     parts = of.parts if isinstance(of, Both) else (of,)
     needed = [part.index for part in parts if isinstance(part, Leaf) and part.wanted]
     sizes = {
-        number: group.bit_count()
-        for group in exclusive
-        for number in needed
-        if group >> number & 1
+        number: group.bit_count() for group in exclusive for number in needed if group >> number & 1
     }
     return max(sizes, key=lambda number: sizes[number], default=None)
 

@@ -182,12 +182,19 @@ def _read(node: Node, facts: FactTable, problems: ProblemList, depth: int) -> Co
             f"`{shown(others[0])}` beside `{joins[0]}`; a condition has one of them, "
             "so put both into an `all`",
         )
+        for word in joins:
+            _join(word, node.entries[word], facts, problems, depth)
         return None
-    part = node.entries[joins[0]]
-    if joins[0] == "not":
+    return _join(joins[0], node.entries[joins[0]], facts, problems, depth)
+
+
+def _join(
+    word: str, part: Node, facts: FactTable, problems: ProblemList, depth: int
+) -> Condition | None:
+    if word == "not":
         negated = _read(part, facts, problems, depth + 1)
         return None if negated is None else Not(negated)
-    return _joined(joins[0], part, facts, problems, depth)
+    return _joined(word, part, facts, problems, depth)
 
 
 def _joined(
@@ -208,9 +215,14 @@ def _joined(
 
 def _comparison(node: MapNode, facts: FactTable, problems: ProblemList) -> Condition | None:
     spec = _fact(node, facts, problems)
-    op = _op(node, problems)
-    if spec is None or op is None:
+    ops = _ops(node, problems)
+    if spec is None:
         return None
+    read = [_compared(node, op, spec, problems) for op in ops]
+    return read[0] if len(ops) == len(node.keys) - 1 == 1 else None
+
+
+def _compared(node: MapNode, op: Op, spec: FactSpec, problems: ProblemList) -> Comparison | None:
     literal_node = node.entries.get(op.value)
     if literal_node is None or isinstance(literal_node, BadNode):
         return None
@@ -241,7 +253,8 @@ def _fact(node: MapNode, facts: FactTable, problems: ProblemList) -> FactSpec | 
     return None if name is None else facts.find(name, named.at, problems)
 
 
-def _op(node: MapNode, problems: ProblemList) -> Op | None:
+def _ops(node: MapNode, problems: ProblemList) -> list[Op]:
+    """The known ones of the operators; any other, and a second one, is a problem."""
     ops = [name for name in node.keys if name != "fact"]
     known = [_OPS[name] for name in ops if name in _OPS]
     for name in ops:
@@ -253,12 +266,11 @@ def _op(node: MapNode, problems: ProblemList) -> Op | None:
             Code.BAD_CONDITION,
             f"a second operator `{shown(ops[1])}`; write two conditions under `all`",
         )
-        return None
     if not ops and "fact" in node.keys:
         problems.error(
             node.at, Code.BAD_CONDITION, f"no operator in this condition; use one of {listed(Op)}"
         )
-    return known[0] if known else None
+    return known
 
 
 def _allowed(op: Op, of: FactType) -> bool:

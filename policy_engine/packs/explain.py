@@ -167,9 +167,7 @@ class _Explaining:
         named: set[str] = set()
         for policy in self._retold.deciding():
             given: list[Plan | AddOn] = [*policy.plans, *policy.add_ons]
-            named |= _named(
-                [*(each.when for each in given), *(each.when for each in policy.actions)]
-            )
+            named |= _named(each.when for each in (*given, *policy.actions))
             remedies = [remedy for each in given for remedy in each.remedies]
             named |= {remedy.per.fact for remedy in remedies if remedy.per is not None}
         for layer in reversed(self._pack.derived):
@@ -179,16 +177,15 @@ class _Explaining:
         return named
 
     def _actions(self) -> Iterator[ExplainedRule]:
-        due = {each.what.name: each.due_at for each in self._decision.actions}
+        due = {(each.policy, each.what.name): each.due_at for each in self._decision.actions}
         for policy in self._retold.deciding():
             for action in policy.actions:
-                at = due.get(action.name)
-                verdict = "due" if action.name in due else "not due"
+                known = (policy.id, action.name)
+                verdict = "due" if known in due else "not due"
+                at = due.get(known)
                 if at is not None:
                     verdict = f"due by {format_timestamp(at)}"
-                yield ExplainedRule(
-                    f"{policy.id}/{action.name}", verdict, self._condition(action.when)
-                )
+                yield ExplainedRule("/".join(known), verdict, self._condition(action.when))
 
     def _cap(self, reading: CapReading) -> ExplainedCap:
         amount = self._retold.amount

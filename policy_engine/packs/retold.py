@@ -47,9 +47,10 @@ class Retold:
         for layer in self.pack.derived:
             for derived in layer:
                 value = self.decision.derived.get(derived.fact, UNKNOWN)
-                undecided = (rule.when for rule in derived.rules if rule.when is not None)
-                first = next((each for each in undecided if self.outcome(each) is not False), None)
-                lacking = self.lacking(first) if value is UNKNOWN else ()
+                open_ = (
+                    each.when for each in derived.rules if self.outcome(each.when) is not False
+                )
+                lacking = self.lacking(next(open_, None)) if value is UNKNOWN else ()
                 self.facts.derive(derived.fact, value, lacking)
 
     def _versions(self) -> Iterator[Policy]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_datetime
@@ -246,17 +246,40 @@ def _babel_locale(locale: str) -> Locale:
 @functools.lru_cache(maxsize=16_384)
 def _money(minor: int, currency: str, locale: str) -> str:
     assert -MAX_MINOR * 1_000 <= minor <= MAX_MINOR * 1_000
-    amount = EXACT.create_decimal(format_minor(minor, currency))
-    babel = _babel_locale(locale)
-    return format_currency(amount, currency, locale=babel, decimal_quantization=False)
+    text = format_minor(minor, currency)
+    digits = [each for each in text if each.isdigit()]
+    sign, integer = ("-" if minor < 0 else ""), len(text.lstrip("-").partition(".")[0])
+    form = _money_form(sign, integer, len(digits) - integer, currency, locale)
+    return _formatted(text, currency, locale) if form is None else form % tuple(digits)
+
+
+@functools.lru_cache(maxsize=4_096)
+def _money_form(sign: str, integer: int, decimals: int, currency: str, locale: str) -> str | None:
+    """How amounts of so many digits are written, with `%s` for each digit: where the symbol, the
+    separators and the sign stand depends on nothing else. None if that can't be told."""
+    point = "." if decimals else ""
+    ones = _formatted(f"{sign}{'1' * integer}{point}{'1' * decimals}", currency, locale)
+    form = "%s".join(ones.replace("%", "%%").split("1"))
+    # Some locales leave zeros at the end out.
+    whole = ("1",) * integer + ("0",) * decimals
+    even = _formatted(f"{sign}{'1' * integer}{point}{'0' * decimals}", currency, locale)
+    return form if form.count("%s") == len(whole) and form % whole == even else None
+
+
+def _formatted(amount: str, currency: str, locale: str) -> str:
+    return format_currency(
+        EXACT.create_decimal(amount),
+        currency,
+        locale=_babel_locale(locale),
+        decimal_quantization=False,
+    )
 
 
 @functools.lru_cache(maxsize=4_096)
 def _time(instant: datetime, locale: str, zone: tzinfo | None) -> str:
-    shown, babel = "yyyy-MM-dd HH:mm", _babel_locale(locale)
     if zone is None:
-        return format_datetime(instant, f"{shown} 'UTC'", locale=babel)
-    return format_datetime(instant, f"{shown} z", tzinfo=zone, locale=babel)
+        return f"{instant.astimezone(UTC).isoformat(' ')[:16]} UTC"
+    return format_datetime(instant, "yyyy-MM-dd HH:mm z", tzinfo=zone, locale=_babel_locale(locale))
 
 
 def _slots(

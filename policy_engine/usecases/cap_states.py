@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -56,7 +56,7 @@ class GrantUsage:
     def __init__(
         self,
         ledger: LedgerUsage,
-        also: tuple[CounterKey, ...] = (),
+        also: Sequence[CounterKey] = (),
         evidence: tuple[tuple[str, str], ...] = (),
         own: Mapping[Place, int] | None = None,
         own_lines: Mapping[str, int] | None = None,

@@ -213,7 +213,8 @@ def move(
 ) -> Answer:
     """Runs one move of one grant as one call. What `act` raises undoes all of it.
 
-    `holds`: the move changes what the grant holds of its caps. Raises NotFoundError, ConflictError, ForbiddenError, GoneError, NoPackError and what
+    `holds`: the move changes what the grant holds of its caps. Raises NotFoundError,
+    ConflictError, ForbiddenError, GoneError, InvalidInputError, NoPackError and what
     `Ledger.decide` does.
     """
     view = view_of(services, caller)

@@ -304,7 +304,7 @@ class OrderMoneyField(StrictField, fields.String):
 
 def _read_object(value: dict[str, Any], order_currency: str | None) -> Money | None:
     """`{"amount", "currency"}` inside the order, where it can only be the order's currency."""
-    faults: dict[str, list[Fault]] = {
+    faults: dict[str, object] = {
         name: [Fault("UNKNOWN_FIELD", "not a field of money; take it out")]
         for name in value
         if name not in _MONEY_NAMES
@@ -313,7 +313,7 @@ def _read_object(value: dict[str, Any], order_currency: str | None) -> Money | N
         if name not in value:
             faults[name] = [Fault("MISSING_FIELD", f"`{name}` is required")]
         elif type(value[name]) is not str:
-            faults[name] = list(wrong_type(value[name], "a string").messages)
+            faults[name] = wrong_type(value[name], "a string").messages
     if faults:
         raise ValidationError(faults)
     if order_currency is None:

@@ -86,6 +86,26 @@ def test_a_key_can_be_bound_to_a_person_or_a_roster_and_expires(
     assert roster["roster"] == {"u-2": "agent"}
 
 
+def test_a_role_that_the_active_pack_lacks_is_warned_of(
+    run: Run, embedded: Path, pack: Path, tmp_path: Path
+) -> None:
+    run("db", "upgrade")
+    words = ("keys", "create", "--client", "desk", "--scope", "decide")
+    (tmp_path / "roster.json").write_text('{"u-2": "agent", "u-3": "kin"}')
+    assert "warning" not in run(*words, "--act-for", "king").stderr
+    run("pack", "activate", pack)
+    assert "warning" not in run(*words, "--person", "u", "--role", "boss").stderr
+    assert "warning" not in run(*words).stderr
+    for named in (("--act-for", "king"), ("--person", "u", "--role", "king")):
+        result = run(*words, *named)
+        assert result.exit_code == 0
+        assert len(result.stdout.split()) == 1
+        assert "warning: the active pack has no role `king`" in result.stderr
+        assert "it has `agent` and `boss`" in result.stderr
+    rostered = run(*words, "--act-for", "boss", "--roster", "roster.json")
+    assert "no role `kin`" in rostered.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -217,6 +217,34 @@ def test_explain_says_what_is_missing(run: Run, pack: Path) -> None:
     assert "send `order.promised_delivery_by`" in result.stdout
 
 
+def test_explain_shows_the_evidence_that_a_plan_and_an_add_on_lack(
+    run: Run, write_pack: Callable[..., Path]
+) -> None:
+    more = """  - {plan: proof, evidence: [{kind: photo}], remedies: [{kind: keep_item}]}
+add_ons: [{add_on: extra, remedies: [{kind: gift, amount: {USD: "1.00"}}]}]
+"""
+    folder = write_pack({"shipping_delay.yaml": WHOLE["shipping_delay.yaml"] + more})
+    result = run("pack", "explain", folder, "--request", "-", given=json.dumps(REQUEST))
+    proof = result.stdout.partition("proof - EVIDENCE_MISSING")[2].splitlines()
+    condition, evidence, change = proof[1:4]
+    assert condition.endswith("✓ no condition: it always holds")
+    assert evidence.endswith("✗ evidence photo  (not sent)")
+    assert change.endswith("what would change this")
+    extra = result.stdout.partition("extra: not appended")[2]
+    assert "the policy names no amount in CNY" in extra
+
+
+def test_explain_tells_which_earlier_grant_is_none(run: Run, pack: Path, tmp_path: Path) -> None:
+    grant = {"customer": "C1", "order": "SO-1", "at": "2026-06-06T00:00:00Z", "value": "1.00"}
+    listed = [{**grant, "currency": "CNY"}, {**grant, "currency": "CNY", "policy": "lost"}]
+    (tmp_path / "grants.json").write_text(json.dumps(listed))
+    words = ("pack", "explain", pack, "--request", "-", "--grants", "grants.json")
+    result = run(*words, given=json.dumps(REQUEST))
+    assert result.exit_code == 1
+    assert "unknown policy `lost`" in result.stderr
+    assert "(entry 2) [UNKNOWN_POLICY]" in result.stderr
+
+
 def test_explain_counts_earlier_grants(run: Run, pack: Path, tmp_path: Path) -> None:
     grant = {
         "customer": "C1",

@@ -51,6 +51,11 @@ class Shop:
     def post(self, credential: str, path: str, body: Any, **options: Any) -> TestResponse:
         return self.api.send("POST", path, credential, json=body, **options)
 
+    def put(self, path: str, body: Any, idempotency_key: str | None = None) -> TestResponse:
+        """A call of the shop's back end."""
+        headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        return self.api.send("PUT", path, self.orders, json=body, headers=headers)
+
     def take(
         self, credential: str, decision: dict[str, Any], plan: str = COUPON, **more: Any
     ) -> TestResponse:

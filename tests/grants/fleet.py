@@ -10,8 +10,9 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -156,3 +157,29 @@ def offers(shop: Shop, many: int, prefix: str = "SO") -> list[tuple[str, int]]:
 
 def grant_body(decision_id: str) -> dict[str, Any]:
     return {"decision_id": decision_id, "plan": COUPON}
+
+
+def tight(limit_minor: int) -> str:
+    """A row of caps.yaml: one budget for everybody."""
+    return (
+        "{cap: tight, scope: pack, measure: value, policies: [shipping_delay], "
+        f'limit: {{CNY: "{limit_minor // 100}.{limit_minor % 100:02}"}}}}'
+    )
+
+
+@contextmanager
+def running(
+    shop_of: Callable[..., Shop], url: str, folder: Path, *rows: str, nodes: int, **options: str
+) -> Iterator[tuple[Fleet, Shop]]:
+    """A fleet over a database, and the shop opened beside it."""
+    pack = wide_pack(folder / "pack", *rows, **options)
+    shop = shop_of(url, pack)
+    with Fleet(url, folder, [free_port() for _ in range(nodes)], pack) as fleet:
+        yield fleet, shop
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,15 @@ import pytest
 
 from tests.grants import trials
 from tests.grants.conftest import Shop
-from tests.grants.fleet import Fleet, wide_pack
-
-TIGHT = (
-    '{cap: tight, scope: pack, measure: value, policies: [shipping_delay], limit: {CNY: "100.03"}}'
-)
+from tests.grants.fleet import running, tight
 
 Begin = Callable[..., Any]
 
 
 @pytest.fixture
-def begin(
-    tmp_path: Path, make_shop: Callable[..., Shop], free_port: Callable[[], int]
-) -> Callable[..., Any]:
-    """Starts a fleet over a database, and opens the shop beside it."""
-
-    @contextmanager
-    def start(url: str, *rows: str, nodes: int = 2, **options: str) -> Iterator[tuple[Fleet, Shop]]:
-        pack = wide_pack(tmp_path / "pack", *rows, **options)
-        shop = make_shop(url, pack)
-        with Fleet(url, tmp_path, [free_port() for _ in range(nodes)], pack) as fleet:
-            yield fleet, shop
+def begin(tmp_path: Path, make_shop: Callable[..., Shop]) -> Begin:
+    def start(url: str, *rows: str, nodes: int = 2, **options: str) -> Any:
+        return running(make_shop, url, tmp_path, *rows, nodes=nodes, **options)
 
     return start
 
@@ -39,13 +26,13 @@ def begin(
 def test_a_budget_holds_against_two_processes_and_16_clients(
     begin: Begin, postgres_url: str
 ) -> None:
-    with begin(postgres_url, TIGHT) as (fleet, shop):
+    with begin(postgres_url, tight(10003)) as (fleet, shop):
         found = trials.one_budget(fleet, shop, many=120, clients=16, limit=10003)
         assert found["counted"]["409 CAP_EXHAUSTED"] > 0
 
 
 def test_a_budget_holds_in_the_embedded_database(begin: Begin, sqlite_url: str) -> None:
-    with begin(sqlite_url, TIGHT, nodes=1) as (fleet, shop):
+    with begin(sqlite_url, tight(10003), nodes=1) as (fleet, shop):
         trials.one_budget(fleet, shop, many=120, clients=16, limit=10003)
 
 

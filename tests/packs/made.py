@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from policy_engine.packs.earlier_grants import EarlierGrant
 from policy_engine.packs.files import PackFiles
+from policy_engine.packs.grant_entries import GrantReader
 from policy_engine.packs.loading import Loaded, load
+from policy_engine.packs.problems import ProblemList
 
 WHOLE = {
     "facts.yaml": """facts:
@@ -43,6 +48,14 @@ def loaded(changed: dict[str, str | None] | None = None, *, strict: bool = False
 def in_plan(rest: str) -> dict[str, str | None]:
     """The policy with one more plan whose keys are `rest`, on line 13, from column 5 on."""
     return {"shipping_delay.yaml": WHOLE["shipping_delay.yaml"] + f"  - {{plan: more, {rest}}}\n"}
+
+
+def earlier_grants(*entries: Mapping[str, object]) -> tuple[EarlierGrant, ...]:
+    """Earlier grants as a file of JSON holds them, of any role and policy."""
+    problems = ProblemList()
+    read = GrantReader(None, None, problems).read_plain(list(entries), "grants.json")
+    assert problems.sorted() == ()
+    return read
 
 
 def found(of: Loaded) -> list[tuple[str, int, int, str]]:

@@ -197,3 +197,26 @@ def test_a_cycle_of_derived_facts_is_named() -> None:
 def test_text_that_is_not_utf8_is_reported_where_it_begins() -> None:
     data = {name: text.encode() for name, text in WHOLE.items()} | {"p.yaml": b"a: 1\nb: \xff\n"}
     assert found(load(PackFiles(data))) == [("p.yaml", 2, 4, "NOT_UTF8")]
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (
+            "{fact: shipping.delay, over: 5 days, under: P1D}",
+            [(53, "BAD_DURATION"), (61, "BAD_CONDITION")],
+        ),
+        (
+            "{fact: shipping.delay, over: P5D, under: 1d, contains: x}",
+            [(58, "BAD_CONDITION"), (65, "BAD_DURATION"), (69, "OP_NOT_FOR_TYPE")],
+        ),
+        (
+            "{all: [{fact: chanel, is: a}], any: [{fact: channel, si: a}]}",
+            [(38, "UNKNOWN_FACT"), (55, "BAD_CONDITION"), (77, "UNKNOWN_OP")],
+        ),
+    ],
+)
+def test_all_that_is_wrong_with_a_condition_is_told_at_once(
+    condition: str, expected: list[tuple[int, str]]
+) -> None:
+    assert [each[2:] for each in found(loaded(when(condition)))] == expected

@@ -18,7 +18,11 @@ from policy_engine.core.caps import (
 from policy_engine.core.money import Money
 from policy_engine.core.ports import UsageQuestion
 from policy_engine.core.request import Agent, DecisionRequest, Line
-from policy_engine.packs.earlier_grants import EarlierGrantError, EarlierGrants, read_grant
+from policy_engine.packs.earlier_grants import EarlierGrants
+from policy_engine.packs.grant_entries import GrantReader
+from policy_engine.packs.problems import ProblemList
+from policy_engine.wire.strict_json import JsonNumber
+from tests.packs.made import earlier_grants
 
 AS_OF = datetime(2026, 6, 30, tzinfo=UTC)
 GRANT = {
@@ -53,7 +57,7 @@ def key(
 
 
 def used(counter: CounterKey, *grants: dict[str, str]) -> int:
-    earlier = EarlierGrants([read_grant({**GRANT, **each}) for each in grants], REQUEST, AS_OF)
+    earlier = EarlierGrants(earlier_grants(*({**GRANT, **each} for each in grants)), REQUEST, AS_OF)
     usage = earlier.read(UsageQuestion((counter,), "O1", ()))
     return usage.used[counter].amount
 
@@ -124,7 +128,7 @@ def test_each_scope_counts_its_own(
 
 
 def money_back(*grants: dict[str, str]) -> dict[str, int]:
-    earlier = EarlierGrants([read_grant({**GRANT, **each}) for each in grants], REQUEST, AS_OF)
+    earlier = EarlierGrants(earlier_grants(*({**GRANT, **each} for each in grants)), REQUEST, AS_OF)
     return dict(earlier.read(UsageQuestion((), "O1", ())).money_back)
 
 
@@ -145,7 +149,7 @@ def test_nothing_else_is_money_back(grant: dict[str, str]) -> None:
 
 def test_oldest_tells_when_a_rolling_window_eases() -> None:
     counter = key(window=Rolling(timedelta(days=30)))
-    grants = [read_grant({**GRANT, "at": f"2026-06-{day}T00:00:00Z"}) for day in (20, 10, 25)]
+    grants = earlier_grants(*({**GRANT, "at": f"2026-06-{day}T00:00:00Z"} for day in (20, 10, 25)))
     usage = EarlierGrants(grants, REQUEST, AS_OF).read(UsageQuestion((counter,), "O1", ()))
     assert usage.used[counter].oldest_at == datetime(2026, 6, 10, tzinfo=UTC)
 
@@ -153,19 +157,38 @@ def test_oldest_tells_when_a_rolling_window_eases() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"value": None}, "`value` of an earlier grant must be a quoted string"),
+        ({"value": None}, "expected an amount in quotes"),
+        ({"value": JsonNumber("10.00")}, "`10.00` must be quoted"),
         ({"value": "1.5"}, "exactly 2 decimals"),
         ({"currency": "XXQ"}, "unknown currency `XXQ`"),
-        ({"kind": "cupon"}, "unknown kind `cupon`"),
+        ({"kind": "cupon"}, "unknown kind of remedy `cupon`; did you mean `coupon`?"),
         ({"at": "2026-06-01"}, "not a timestamp"),
-        ({"colour": "red"}, "unknown field `colour`"),
+        ({"colour": "red"}, "unknown key `colour`"),
+        ({"policy": "lat"}, "unknown policy `lat`; did you mean `late`?"),
+        ({"role": "agnt"}, "unknown role `agnt`; did you mean `agent`?"),
+        ({"customer": ""}, "is not an id"),
     ],
 )
-def test_an_entry_that_is_none_says_why(change: dict[str, object], message: str) -> None:
-    with pytest.raises(EarlierGrantError, match=message):
-        read_grant({**GRANT, **change})
+def test_an_entry_of_a_file_that_is_none_says_which_and_why(
+    change: dict[str, object], message: str
+) -> None:
+    problems = ProblemList()
+    reader = GrantReader({"agent"}, {"late"}, problems)
+    reader.read_plain([GRANT, {**GRANT, **change}], "grants.json")
+    (problem,) = problems.sorted()
+    assert message in problem.message
+    assert problem.message.endswith(" (entry 2)")
 
 
 def test_an_entry_says_all_that_it_lacks() -> None:
-    with pytest.raises(EarlierGrantError, match="lacks `customer` and lacks `currency`"):
-        read_grant({"order": "O1", "at": "2026-06-29T00:00:00Z", "value": "1.00"})
+    problems = ProblemList()
+    entry = {"order": "O1", "at": "2026-06-29T00:00:00Z", "value": "1.00"}
+    assert GrantReader(None, None, problems).read_plain([entry], "grants.json") == ()
+    told = [problem.message.partition(";")[0] for problem in problems.sorted()]
+    assert sorted(told) == ["`currency` is missing", "`customer` is missing"]
+
+
+def test_what_is_no_list_is_refused() -> None:
+    problems = ProblemList()
+    assert GrantReader(None, None, problems).read_plain({}, "grants.json") == ()
+    assert problems.any_error

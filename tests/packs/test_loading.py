@@ -37,6 +37,7 @@ from policy_engine.core.policy import (
     RemedyRule,
     Role,
 )
+from policy_engine.packs.earlier_grants import EarlierGrant
 from policy_engine.packs.files import PackFiles
 from policy_engine.packs.loading import Loaded, load_folder
 from policy_engine.packs.problems import Severity
@@ -336,7 +337,8 @@ def test_tests_are_plain_data_and_say_where_they_stand() -> None:
 cases:
   - name: first
     given: {"order": {"lines": [{"paid": "8.00", "quantity": 1}], "delivered_at": null}, "ok": true}
-    grants: [{"value": "1.00"}]
+    grants: [{customer: C1, order: O1, at: "2026-06-01T00:00:00Z", value: "1.00", currency: CNY,
+      kind: refund, policy: shipping_delay}]
     expect: {}
 """
     suite = loaded({"tests/golden.yaml": text}).suites[0]
@@ -347,7 +349,12 @@ cases:
         "order": {"lines": [{"paid": "8.00", "quantity": 1}], "delivered_at": None},
         "ok": True,
     }
-    assert (case.grants, case.expect) == ([{"value": "1.00"}], {})
+    at = datetime(2026, 6, 1, tzinfo=UTC)
+    value = Money(100, "CNY")
+    assert case.grants == (
+        EarlierGrant("C1", "O1", at, value, policy="shipping_delay", kind=RemedyKind.REFUND),
+    )
+    assert case.expect == {}
 
 
 def test_suites_can_be_read_while_the_pack_has_errors() -> None:

@@ -23,6 +23,9 @@ COUPON = (
 )
 
 
+EARLIER = '[{customer: C1, order: O1, at: "2026-06-06T00:00:00Z", value: "297.00", currency: CNY}]'
+
+
 def suite(*cases: str, name: str = "made") -> str:
     return f"suite: {name}\ncases:{''.join(cases) or ' []'}\n"
 
@@ -69,14 +72,11 @@ def test_every_case_runs_under_every_matcher() -> None:
 
 
 def test_earlier_grants_count_towards_caps() -> None:
-    grants = (
-        '[{customer: C1, order: O1, at: "2026-06-06T00:00:00Z", value: "297.00", currency: CNY}]'
-    )
     expect = (
         '{plans: [{plan: shipping_delay/coupon, allowed: {amount: "3.00"}}],'
         ' caps: [{cap: order_total, used: {amount: "297.00"}}]}'
     )
-    report = run(case("used", LATE, expect, grants))
+    report = run(case("used", LATE, expect, EARLIER))
     assert report.passed, report.failures
 
 
@@ -93,9 +93,37 @@ def test_a_request_that_is_not_in_order_fails_its_case(given: str, path: str) ->
     assert [each.path for each in report.failures[0].differences] == [path]
 
 
-def test_a_bad_earlier_grant_fails_its_case() -> None:
-    report = run(case("bad", LATE, "{}", "[{customer: C1}]"))
-    assert report.failures[0].differences[0].path == "grants"
+@pytest.mark.parametrize(
+    ("change", "column", "code"),
+    [
+        (("C1, ", "C1, policy: shiping_delay, "), 37, "UNKNOWN_POLICY"),
+        (("C1, ", "C1, role: agnt, "), 35, "UNKNOWN_ROLE"),
+        (("C1, ", "C1, kind: cupon, "), 35, "UNKNOWN_VALUE"),
+        (('"297.00"', '"297.0"'), 75, "BAD_AMOUNT"),
+        (('"297.00"', "297.00"), 75, "UNQUOTED_DECIMAL"),
+        (('"297.00"', "297"), 75, "UNQUOTED_DECIMAL"),
+        (("CNY", "CNX"), 95, "UNKNOWN_CURRENCY"),
+        (("T00:00:00Z", ""), 44, "BAD_TIMESTAMP"),
+        (("order: O1, ", ""), 14, "MISSING_KEY"),
+        (("order:", "ordr:"), 29, "UNKNOWN_KEY"),
+    ],
+)
+def test_a_bad_earlier_grant_is_a_problem_of_the_pack(
+    change: tuple[str, str], column: int, code: str
+) -> None:
+    tests = suite(case("bad", "{}", "{}", EARLIER.replace(*change)))
+    problems = loaded({"tests/made.yaml": tests}).problems
+    assert ("tests/made.yaml", 5, column, code) in [
+        (each.file, each.line, each.column, each.code) for each in problems
+    ]
+
+
+def test_a_policy_that_cannot_be_read_is_no_fault_of_an_earlier_grant() -> None:
+    grants = EARLIER.replace("C1, ", "C1, policy: lost, role: king, ")
+    tests = suite(case("bad", "{}", "{}", grants))
+    broken: dict[str, str | None] = {"lost.yaml": "policy: [", "roles.yaml": "roles: ["}
+    problems = loaded({**broken, "tests/made.yaml": tests}).problems
+    assert {each.file for each in problems} == {"lost.yaml", "roles.yaml"}
 
 
 def test_an_empty_suite_fails() -> None:

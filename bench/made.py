@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from bench.zen_rows import DAYS, GROUPS, TIERS
 from policy_engine.core.evaluation import Engine
 from policy_engine.core.policy import Pack
 from policy_engine.core.ports import Usage, UsageQuestion
@@ -73,20 +74,12 @@ def case(pack: Pack, bodies: Iterator[dict[str, Any]], matcher: MatcherSetting) 
 def table(rows: int) -> dict[str, str]:
     """A pack with one decision table: a derived fact of `rows` rules, the first that holds.
 
-    Row n asks for sku group n modulo 25 and at least n paid, as `zen_table.py` does.
+    Four columns, as in `zen_table.py`: a group, a tier, at least so many points and days.
     """
     rules = "".join(
-        f"      - {{is: {row}, when: {{all: [{{fact: order.group, is: g{row % 25}}}, "
-        f"{{fact: order.points, at_least: {row}}}]}}}}\n"
-        for row in reversed(range(rows))
+        f"      - {{is: {row}, when: {_row(row)}}}\n" for row in reversed(range(1, rows + 1))
     )
-    groups = ", ".join(f"g{number}" for number in range(25))
-    facts = (
-        "facts:\n"
-        f"  order.group: {{type: enum, from: request, values: [{groups}]}}\n"
-        "  order.points: {type: integer, from: request}\n"
-        f"  order.row:\n    type: integer\n    derive:\n{rules}"
-    )
+    facts = f"{_table_facts()}  order.row:\n    type: integer\n    derive:\n{rules}"
     policy = """policy: table
 title: {en: Table}
 reason_code: TABLE
@@ -94,40 +87,57 @@ applies_to: [delay]
 plans:
   - plan: coupon
     title: {en: Coupon}
-    when: {fact: order.row, at_least: 1}
+    when: {fact: order.row, present: true}
     remedies: [{kind: coupon, amount: {CNY: "5.00"}}]
 """
     return {"roles.yaml": _ROLES, "caps.yaml": _CAPS, "facts.yaml": facts, "table.yaml": policy}
 
 
 def plans_table(rows: int) -> dict[str, str]:
-    """The same table as `rows` plans of one policy, of which all that hold are offered."""
-    files = table(1)
-    groups = ", ".join(f"g{number}" for number in range(25))
-    files["facts.yaml"] = (
-        "facts:\n"
-        f"  order.group: {{type: enum, from: request, values: [{groups}]}}\n"
-        "  order.points: {type: integer, from: request}\n"
-    )
+    """The same table as `rows` plans of one policy; the best three that hold are offered."""
     plans = "".join(
-        f"  - plan: row_{row}\n    title: {{en: Row {row}}}\n"
-        f"    when: {{all: [{{fact: order.group, is: g{row % 25}}}, "
-        f"{{fact: order.points, at_least: {row}}}, {{fact: order.points, under: {row + 25}}}]}}\n"
+        f"  - plan: row_{row}\n    title: {{en: Row {row}}}\n    when: {_row(row)}\n"
         '    remedies: [{kind: coupon, amount: {CNY: "5.00"}}]\n'
-        for row in range(rows)
+        for row in range(1, rows + 1)
     )
-    files["table.yaml"] = (
+    policy = (
         "policy: table\ntitle: {en: Table}\nreason_code: TABLE\napplies_to: [delay]\n"
         f"plans:\n{plans}"
     )
-    return files
+    facts = _table_facts()
+    return {"roles.yaml": _ROLES, "caps.yaml": _CAPS, "facts.yaml": facts, "table.yaml": policy}
 
 
-def table_bodies(rows: int, count: int = 500) -> Iterator[dict[str, Any]]:
+def _row(row: int) -> str:
+    return (
+        f"{{all: [{{fact: order.group, is: g{row % GROUPS}}}, "
+        f"{{fact: order.tier, is: t{row % TIERS}}}, "
+        f"{{fact: order.points, at_least: {row}}}, {{fact: order.days, at_least: {row % DAYS}}}]}}"
+    )
+
+
+def _table_facts() -> str:
+    groups = ", ".join(f"g{number}" for number in range(GROUPS))
+    tiers = ", ".join(f"t{number}" for number in range(TIERS))
+    return (
+        "facts:\n"
+        f"  order.group: {{type: enum, from: request, values: [{groups}]}}\n"
+        f"  order.tier: {{type: enum, from: request, values: [{tiers}]}}\n"
+        "  order.points: {type: integer, from: request}\n"
+        "  order.days: {type: integer, from: request}\n"
+    )
+
+
+def table_bodies(rows: int, count: int = 2_000) -> Iterator[dict[str, Any]]:
     """Requests that between them reach all of the table's rows."""
     random = Random(7)
     for number in range(count):
-        facts = {"order.group": f"g{random.randrange(25)}", "order.points": random.randrange(rows)}
+        facts = {
+            "order.group": f"g{random.randrange(GROUPS)}",
+            "order.tier": f"t{random.randrange(TIERS)}",
+            "order.points": random.randrange(rows),
+            "order.days": random.randrange(DAYS),
+        }
         yield body(number, ["delay"], facts=facts)
 
 

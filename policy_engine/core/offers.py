@@ -19,7 +19,6 @@ from policy_engine.core.decision import (
 from policy_engine.core.entitlement import Entitled
 from policy_engine.core.factbase import FactBase
 from policy_engine.core.money import tax_inside
-from policy_engine.core.policy import WHOLE_ONLY
 from policy_engine.core.request import Line
 
 
@@ -74,8 +73,6 @@ def _offered_remedy(entitled: Entitled, mine: Part, most: Part, facts: FactBase)
 
 
 def _status(entitled: Entitled, mine: Part, most: Part) -> RemedyStatus:
-    if entitled.minor == 0 and entitled.of.rule.kind not in WHOLE_ONLY:
-        return RemedyStatus.ALLOWED
     if mine.given:
         whole = mine.minor == entitled.minor
         return RemedyStatus.ALLOWED if whole else RemedyStatus.PARTIAL

@@ -102,7 +102,8 @@ class Fleet:
         try:
             connection.request("POST", path, data, headers)
             answer = connection.getresponse()
-            return Reply(answer.status, dict(answer.getheaders()), answer.read())
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return Reply(answer.status, named, answer.read())
         except (OSError, HTTPException):
             connection.close()
             return None
@@ -111,7 +112,7 @@ class Fleet:
         if reply is None:
             return "connection broken"
         if reply.status == 503:
-            assert "Retry-After" in reply.headers, reply.body
+            assert "retry-after" in reply.headers, reply.body
             return f"503 {reply.json['code']}"
         if reply.status == 409 and reply.json["code"] == "IDEMPOTENCY_KEY_RUNNING":
             return "409 IDEMPOTENCY_KEY_RUNNING"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import marshmallow
 from flask import Response
 from marshmallow import Schema, fields
 
@@ -15,8 +16,9 @@ from policy_engine.api.inputs import NoQuerySchema
 from policy_engine.api.spec import JSON, Blueprint
 from policy_engine.core.grants import GrantStatus, Movement
 from policy_engine.usecases import statements
+from policy_engine.usecases.errors import NotFoundError
 from policy_engine.usecases.principals import Scope
-from policy_engine.wire.fields import TextField, TimestampField
+from policy_engine.wire.fields import IdField, TextField, TimestampField
 
 StatementQuerySchema = NoQuerySchema.from_dict(
     {
@@ -36,10 +38,23 @@ StatementQuerySchema = NoQuerySchema.from_dict(
 )
 
 
-def _text(description: str, *, null: bool = False, **more: Any) -> fields.String:
+def _text(
+    description: str, *, null: bool = False, key: str | None = None, **more: Any
+) -> fields.String:
     return fields.String(
-        required=True, allow_none=null, metadata={"description": description, **more}
+        required=True,
+        allow_none=null,
+        data_key=key,
+        metadata={"description": description, **more},
     )
+
+
+def _word(description: str, words: Any) -> fields.String:
+    return _text(description, enum=[each.value for each in words])
+
+
+def _measured(description: str, *, null: bool = False) -> fields.Raw:
+    return fields.Raw(required=True, allow_none=null, metadata={"description": description})
 
 
 def _at(description: str) -> fields.String:
@@ -66,7 +81,7 @@ class FiguresSchema(Answer):
 class StatementRemedySchema(FiguresSchema):
     remedy = _text("Its id in the grant.")
     kind = _text("What is given.")
-    source = fields.String(required=True, data_key="from")
+    source = _text("The policy and plan, or add-on, that it comes from.", key="from")
 
 
 class ProofSchema(Answer):
@@ -106,10 +121,10 @@ class AllowedBySchema(Answer):
 class RuleSchema(Answer):
     """Only `from` and `revision` where this release can't read the revision any more."""
 
-    source = fields.String(required=True, data_key="from")
+    source = _text("The policy and plan, or add-on, that it comes from.", key="from")
     revision = _text("The pack that holds it.")
     policy = fields.String(metadata={"description": "The policy's title."})
-    reason_code = fields.String()
+    reason_code = fields.String(metadata={"description": "Of the policy."})
     title = fields.String(metadata={"description": "The plan's or add-on's title."})
     when = fields.String(metadata={"description": "Its condition."})
     gives = fields.List(fields.String(), metadata={"description": "Its remedies."})
@@ -136,13 +151,15 @@ class StatementDecisionSchema(Answer):
     pending = _money()
     uncovered = _money()
     binding_cap = _text("The cap that kept it from being more.", null=True)
-    authority = fields.Dict(required=True)
+    authority = fields.Dict(
+        required=True, metadata={"description": "Whose authority it was within."}
+    )
     pack_revision = _text("The pack that decided.")
     proof = fields.Nested(ProofSchema, required=True)
 
 
 class MovedSchema(Answer):
-    movement = fields.String(required=True, metadata={"enum": [each.value for each in Movement]})
+    movement = _word("What happened to the remedy.", Movement)
     remedy = _text("Its id in the grant.")
     amount = _money()
 
@@ -152,10 +169,10 @@ class MovedCapSchema(Answer):
 
     cap = _text("Its name.")
     scope = _text("Its scope.")
-    limit = fields.Raw(required=True, allow_none=True)
-    used_before = fields.Raw(required=True)
-    used_after = fields.Raw(required=True)
-    headroom_after = fields.Raw(required=True)
+    limit = _measured("Null: none in this currency.", null=True)
+    used_before = _measured("Before the move.")
+    used_after = _measured("After it.")
+    headroom_after = _measured("What was left then.")
 
 
 class StatementMoveSchema(Answer):
@@ -178,7 +195,7 @@ class StatementMoveSchema(Answer):
 
 class StatementGrantSchema(Answer):
     grant_id = _text("Its id.")
-    status = fields.String(required=True, metadata={"enum": [each.value for each in GrantStatus]})
+    status = _word("Of the whole grant.", GrantStatus)
     order = _text("For which order.")
     plan = _text("Which plan.")
     granted_at = _at("When it was asked for.")
@@ -203,17 +220,17 @@ StatementSchema = Answer.from_dict(
     name="Statement",
 )
 
-_READ: Final = (Scope.AUDIT,)
+_ID: Final = IdField()
 
 blueprint = Blueprint("statements", __name__, description="What one customer got, and why.")
 
 
 @blueprint.call(
     "GET",
-    "/v1/customers/<string(maxlength=512):customer_id>/statement",
-    scopes=_READ,
+    "/v1/customers/<path:customer_id>/statement",
+    scopes=(Scope.AUDIT,),
     answers={200: ("The statement", StatementSchema)},
-    problems=(422, 503),
+    problems=(404, 422, 503),
 )
 @blueprint.arguments(StatementQuerySchema, location="query")
 def read_statement(query: dict[str, Any], customer_id: str) -> Response:
@@ -222,6 +239,7 @@ def read_statement(query: dict[str, Any], customer_id: str) -> Response:
     Looking is recorded. A customer of whom nothing is known has an empty statement.
     """
     reading.accepts(JSON)
+    _check_id(customer_id)
     return sending.json(
         statements.statement(
             services(),
@@ -232,3 +250,11 @@ def read_statement(query: dict[str, Any], customer_id: str) -> Response:
             locale=query.get("locale"),
         )
     )
+
+
+def _check_id(customer_id: str) -> None:
+    """404 for what can be no customer's id."""
+    try:
+        _ID.deserialize(customer_id)
+    except marshmallow.ValidationError:
+        raise NotFoundError("NO_SUCH_CUSTOMER", "no customer has such an id") from None

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import jinja2
-from markupsafe import Markup
 
 from policy_engine.core.money import format_minor
 from policy_engine.reports.charts import weekly_movements, weekly_outstanding
@@ -26,8 +25,8 @@ def report_page(report: Mapping[str, Any]) -> str:
     """The page for what `month_report` has counted. MissingExtraError without matplotlib."""
     charts = {
         currency: {
-            "movements": Markup(weekly_movements(figures["weeks"], currency)),  # noqa: S704 -- our own drawing, from numbers and dates
-            "outstanding": Markup(weekly_outstanding(figures["weeks"], currency)),  # noqa: S704 -- likewise
+            "movements": weekly_movements(figures["weeks"], currency),
+            "outstanding": weekly_outstanding(figures["weeks"], currency),
         }
         for currency, figures in report["currencies"].items()
     }

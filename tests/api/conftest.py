@@ -144,7 +144,10 @@ def shared_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     services = bootstrap.build(settings)
     services.ledger.upgrade()
     packs.activate_folder(services, PACK, by="tests")
+    keeper = bootstrap.log_keeper(settings, services.ledger)
+    keeper.start()
     yield Api(create_app(services), services)
+    keeper.stop()
     services.packs.close()
     services.ledger.close()
 

@@ -144,55 +144,61 @@ def _winner(shop: Shop, grant: dict[str, Any], replies: list[Reply]) -> str:
     return ends[0]
 
 
+class Takers:
+    """Clients that take one offer after another until they are told to stop."""
+
+    def __init__(self, fleet: Fleet, shop: Shop, many: int, clients: int) -> None:
+        self.acknowledged: dict[str, bytes] = {}
+        self.surprises: list[str] = []
+        self._fleet, self._shop = fleet, shop
+        self._waiting = [decision for decision, _ in offers(shop, many, "FIRE")]
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._take) for _ in range(clients)]
+
+    def __enter__(self) -> Takers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=120)
+
+    def wait_for_more(self, seconds: float = 60) -> None:
+        """Returns once something more was granted."""
+        before, give_up_at = len(self.acknowledged), time.monotonic() + seconds
+        while len(self.acknowledged) == before:
+            assert self._waiting, "there were too few offers for this trial"
+            assert self.surprises == []
+            assert time.monotonic() < give_up_at, "it didn't come back"
+            time.sleep(0.02)
+
+    def _take(self) -> None:
+        try:
+            while not self._stop.is_set() and self._waiting:
+                decision = self._waiting.pop()
+                reply = self._fleet.post("/v1/grants", self._shop.agent, grant_body(decision))
+                if reply.status == 201:
+                    self.acknowledged[decision] = reply.body
+                else:
+                    self.surprises.append(reply.body.decode())
+        except Exception as error:  # noqa: BLE001 - a client that dies must not pass unseen
+            self.surprises.append(repr(error))
+
+
 def under_fire(
     fleet: Fleet, shop: Shop, strikes: int, strike: Callable[[int], None], clients: int, many: int
 ) -> dict[str, Any]:
-    """Grants while something is struck down again and again. Every acknowledged one is there."""
-    made = offers(shop, many, "FIRE")
-    acknowledged: dict[str, bytes] = {}
-    surprises: list[bytes] = []
-    stop = threading.Event()
-    waiting = iter(list(made))
-    lock = threading.Lock()
-
-    def client() -> None:
-        try:
-            ask()
-        except Exception as error:  # noqa: BLE001 - a client that dies must not pass unseen
-            surprises.append(repr(error).encode())
-
-    def ask() -> None:
-        while not stop.is_set():
-            with lock:
-                decision = next(waiting, None)
-            if decision is None:
-                return
-            reply = fleet.post("/v1/grants", shop.agent, grant_body(decision[0]))
-            with lock:
-                if reply.status == 201:
-                    acknowledged[decision[0]] = reply.body
-                else:
-                    surprises.append(reply.body)
-
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for number in range(strikes):
-        before = len(acknowledged)
-        strike(number)
-        assert surprises == []
-        give_up_at = time.monotonic() + 60
-        # It comes back by itself: something is granted again before the next strike.
-        while len(acknowledged) <= before and any(t.is_alive() for t in threads):
-            assert time.monotonic() < give_up_at, "it didn't come back"
-            time.sleep(0.02)
-    stop.set()
-    for thread in threads:
-        thread.join(timeout=120)
-        assert not thread.is_alive()
-    assert surprises == []
-    _all_there(shop, acknowledged)
-    return {"acknowledged": len(acknowledged), "again": fleet.refusals}
+    """Grants while something is struck down again and again. Every acknowledged one is there, and
+    the service is back by itself before the next strike."""
+    with Takers(fleet, shop, many, clients) as takers:
+        for number in range(strikes):
+            strike(number)
+            takers.wait_for_more()
+    assert takers.surprises == []
+    _all_there(shop, takers.acknowledged)
+    return {"acknowledged": len(takers.acknowledged), "again": fleet.refusals}
 
 
 def _all_there(shop: Shop, acknowledged: dict[str, bytes]) -> None:

@@ -18,9 +18,9 @@ from policy_engine.ledger.counting import Place, classes_of, contributions
 from policy_engine.ledger.shapes import Answer, IdempotencyKey
 from policy_engine.usecases.cap_states import CapStates, GrantUsage
 from policy_engine.usecases.errors import ConflictError, ForbiddenError, GoneError
-from policy_engine.usecases.grants import parts_of
 from policy_engine.usecases.moving import Moving, Said, Written, move
 from policy_engine.usecases.principals import Principal
+from policy_engine.usecases.recorded_offers import parts_of
 from policy_engine.usecases.services import Services
 from policy_engine.wire.decisions import money_body
 from policy_engine.wire.problems import InputProblem, InvalidInputError

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from policy_engine import __version__
 from policy_engine.core.caps import Measure
 from policy_engine.core.caps import Scope as CapScope
 from policy_engine.core.decision import CapReading
@@ -17,7 +18,7 @@ from policy_engine.core.grants import (
     Movement,
     RemedyState,
 )
-from policy_engine.core.times import format_timestamp
+from policy_engine.core.times import format_duration, format_timestamp
 from policy_engine.ledger.grant_shapes import Grant, Happened, StoredGrant
 from policy_engine.wire.decisions import money_body
 
@@ -149,6 +150,55 @@ def entry_records(entries: Iterable[Entry], first: int) -> list[Json]:
         }
         for position, entry in enumerate(entries, first)
     ]
+
+
+def grant_record(
+    new: Grant,
+    added: Sequence[Entry],
+    *,
+    asked: int | None,
+    role_from: str,
+    before: Sequence[CapReading],
+    after: Sequence[CapReading],
+) -> Json:
+    """The record of a new grant. `asked` in minor units; None: all that was offered. Caps as they
+    stood before it and stand after."""
+    return {
+        "kind": "grant",
+        "id": new.id,
+        "at": format_timestamp(new.granted_at),
+        "decision": new.decision_id,
+        "plan": new.plan,
+        "asked": asked,
+        "client": new.client,
+        "credential": new.credential,
+        "owner": new.owner,
+        "agent": {
+            "id": new.agent.id,
+            "role": new.agent.role,
+            "role_from": role_from,
+        },
+        "order": new.order_id,
+        "customer": new.customer,
+        "currency": new.currency,
+        "approver": new.approver,
+        "pending_until": None if new.pending_until is None else format_timestamp(new.pending_until),
+        "pack_revision": new.pack_revision,
+        "engine": __version__,
+        "remedies": [
+            {
+                "remedy": each.id,
+                "kind": each.kind.value,
+                "policy": each.policy,
+                "from": each.source,
+                "valid_for": None if each.valid_for is None else format_duration(each.valid_for),
+            }
+            for each in new.remedies
+        ],
+        "entries": entry_records(added, 0),
+        "caps": {"before": cap_records(before), "after": cap_records(after)},
+        "sealed": None,
+    }
 
 
 def _remedy(

@@ -215,8 +215,10 @@ def _beyond_offer(grant: Mapping[str, Any], decision: Mapping[str, Any] | None) 
     plan = plans.get(grant["plan"])
     if plan is None:
         return "takes a plan that the decision does not offer"
-    if grant["approver"] not in (None, plan["authority"]["approver"]):
-        return "waits for another role than the decision says"
+    # Less may have been asked, or the caps have moved, so that another role up the chain than the
+    # decision named may approve; never the one that asked.
+    if grant["approver"] == decision["agent"]["role"]:
+        return "waits for the role that asked"
     given = sum(each["minor"] for each in grant["entries"] if each["movement"] in _GIVES)
     if given > plan["allowed"] + plan["pending"]:
         return "gives more than the decision offers"

@@ -102,7 +102,10 @@ def cerbos(binary: Path, folder: Path) -> Iterator[Running]:
     policies.mkdir(parents=True, exist_ok=True)
     (policies / "order.json").write_text(made.cerbos_policy())
     configuration = {
-        "server": {"httpListenAddr": f"127.0.0.1:{port}", "grpcListenAddr": "127.0.0.1:0"},
+        "server": {
+            "httpListenAddr": f"127.0.0.1:{port}",
+            "grpcListenAddr": f"127.0.0.1:{_free_port()}",
+        },
         "storage": {"driver": "disk", "disk": {"directory": str(policies)}},
         "telemetry": {"disabled": True},
         "audit": {

@@ -18,6 +18,7 @@ from policy_engine.core.granting import (
     offer_parts,
     take,
 )
+from policy_engine.core.money import MoneyError, parse_money
 from policy_engine.core.policy import Floor, Pack, RemedyKind, Role
 from policy_engine.core.ports import Used
 from tests.core.making import (
@@ -444,3 +445,34 @@ def test_usage_is_asked_once_and_of_every_counter_that_could_bind() -> None:
     # The three caps count the same: one counter.
     assert len(question.counters) == 1
     assert question.order_id == "O1"
+
+
+# --- offers that grants are made of ---------------------------------------------------------------
+
+
+def test_an_act_that_the_role_may_not_give_waits_even_where_all_the_money_is_given() -> None:
+    made = pack(policy("late", plan("only", remedy("coupon", "40.00 CNY"), remedy("keep_item"))))
+    offered = only_plan(decide(made, request("99.00", role="bot")))
+    assert amounts(offer_parts(offered.remedies)) == [(4000, None), (None, 0)]
+    assert offered.approver == "agent"
+
+
+def test_a_role_that_gives_less_of_one_remedy_is_not_waited_for_to_give_more_of_another() -> None:
+    coupons = cap("boss_coupons", "30.00 CNY", roles=["supervisor"], kinds=["coupon"])
+    credit = cap("agent_credit", "1.00 CNY", roles=["agent"], kinds=["store_credit"])
+    remedies = [remedy("coupon", "40.00 CNY"), remedy("store_credit", "100.00 CNY")]
+    made = pack(policy("late", plan("only", *remedies)), caps=[coupons, credit])
+    offered = only_plan(decide(made, request("999.00")))
+    assert amounts(offer_parts(offered.remedies)) == [(4000, None), (100, None)]
+    assert offered.approver is None
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "places"),
+    [("1.5", "JPY", "no decimals"), ("1.5", "CNY", "exactly 2 decimals")],
+)
+def test_a_wrong_amount_is_told_how_many_decimals_its_currency_has(
+    text: str, currency: str, places: str
+) -> None:
+    with pytest.raises(MoneyError, match=places):
+        parse_money(text, currency)

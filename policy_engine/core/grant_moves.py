@@ -137,7 +137,7 @@ def reversed_(
     named = [_remedy(state, remedy)] if remedy is not None else list(state.remedies.values())
     able = [each for each in named if reversible(each)]
     most = sum(each.usable for each in able)
-    if not able or (amount is not None and not 0 <= amount <= most):
+    if not able or (amount is not None and not 0 < amount <= most):
         raise ImpossibleMoveError(
             "NOT_REVERSIBLE", f"{most} minor units can be reversed; the grant is {state.status}"
         )

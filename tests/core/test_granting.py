@@ -418,6 +418,15 @@ def test_a_coupon_is_no_money_back_and_needs_no_room() -> None:
     assert taking(pack(LATE), [coupon], Past(money_back=back(l1=900)), paid=("9.00",))
 
 
+def test_money_back_on_a_line_that_the_order_lacks_is_not_given() -> None:
+    refund = part("refund", 5, None, [Share("9", 5)])
+    assert shortfall(pack(LATE), [refund]).left == (("refund", 0, 0),)
+
+
+def test_the_last_minor_unit_of_a_cap_is_given() -> None:
+    assert taking(pack(LATE, caps=[ORDER]), [part("coupon", 1)], used(ORDER, 4999))
+
+
 def test_money_back_that_falls_on_no_line_is_not_given() -> None:
     assert shortfall(pack(LATE), [part("refund", 400)]).left == (("refund", 0, 0),)
 
@@ -476,3 +485,11 @@ def test_a_wrong_amount_is_told_how_many_decimals_its_currency_has(
 ) -> None:
     with pytest.raises(MoneyError, match=places):
         parse_money(text, currency)
+
+
+def test_a_refund_that_a_cap_has_cut_falls_on_its_lines_in_the_same_proportion() -> None:
+    small = cap("small", "1.00 CNY", Scope.ORDER)
+    made = pack(policy("late", plan("only", remedy("refund", "order.goods_paid"))), caps=[small])
+    (refund,) = only_plan(decide(made, request("3.00", "4.00"))).remedies
+    # 42.86 and 57.14 of 1.00.
+    assert refund.shares == (Share("1", 43), Share("2", 57))

@@ -197,9 +197,10 @@ def test_something_in_kind_is_approved_whole_or_ends_the_approval() -> None:
 
 def test_a_waiting_act_is_approved_without_an_amount() -> None:
     state = grant(taken("keep_item", None, 0))
-    done = after(state, approved(state, LATER, None))
-    assert done.status is GrantStatus.GRANTED
-    assert done.remedies["keep_item"].counts
+    for amount in (None, 0):
+        done = after(state, approved(state, LATER, amount))
+        assert done.status is GrantStatus.GRANTED
+        assert done.remedies["keep_item"].counts
 
 
 @pytest.mark.parametrize("amount", [4001, 0, -1])
@@ -337,6 +338,13 @@ def test_a_coupon_expires_three_days_after_it_runs_out_and_gives_back_value_not_
     assert next_due(done) is None
 
 
+def test_the_last_minor_unit_of_a_coupon_expires_like_any_other() -> None:
+    state = grant(COUPON)
+    state = after(state, redeemed(state, "coupon", 3999, LATER))
+    assert next_due(state) == NOW + 93 * DAY
+    assert movements(due(state, NOW + 93 * DAY)) == [("coupon", "expire", 1)]
+
+
 @pytest.mark.parametrize("kind", ["refund", "gift", "compensation"])
 def test_what_is_not_used_later_never_expires(kind: str) -> None:
     state = grant(taken(kind, 2500))
@@ -446,6 +454,13 @@ def test_a_reversal_that_its_remedies_can_not_add_up_to_is_refused_whole() -> No
         ("gift", "reverse", 2500),
         ("coupon", "reverse", 200),
     ]
+
+
+def test_the_last_minor_unit_is_reversed_like_any_other() -> None:
+    state = grant(COUPON)
+    state = after(state, reversed_(state, "coupon", 3999, LATER))
+    for amount in (None, 1):
+        assert movements(reversed_(state, "coupon", amount, LATER)) == [("coupon", "reverse", 1)]
 
 
 @pytest.mark.parametrize("amount", [0, -1])

@@ -292,11 +292,11 @@ class Model:
 
     def take(self, offer: dict[str, Any], amount: int | None) -> Grant | str:
         """The grant, or the code of the refusal."""
+        if offer.get("taken"):
+            return "ALREADY_GRANTED"
         parts = self.cut(offer["parts"], amount)
         if parts is None:
             return "AMOUNT_ABOVE_OFFER"
-        if offer.get("taken"):
-            return "ALREADY_GRANTED"
         if self.now >= offer["expires"]:
             return "OFFER_EXPIRED"
         at_once = [

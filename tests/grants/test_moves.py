@@ -308,3 +308,12 @@ def test_an_offer_lapses_with_its_time_to_live(
         late = shop.take(shop.agent, decision)
     assert (late.status_code, late.json["code"]) == (409, "OFFER_EXPIRED")
     assert shop.take(shop.agent, decision, COUPON).status_code == 201
+
+
+def test_a_second_taking_is_first_of_all_that(shop: Shop) -> None:
+    decision = shop.decide(shop.agent)
+    taken = shop.take(shop.agent, decision)
+    for plan, more in ((COUPON, {}), (COUPON, {"amount": money("99.00")}), ("no/such", {})):
+        again = shop.take(shop.agent, decision, plan, **more)
+        assert (again.status_code, again.json["code"]) == (409, "ALREADY_GRANTED")
+        assert again.json["grant_id"] == taken.json["grant_id"]

@@ -10,6 +10,8 @@ from bench.load import load
 from bench.measuring import Bench, Row, Sample, at_least, interleaved
 
 _SIZE = 100
+_CONNECTIONS = 2
+"""Of both: sixteen batches at once would be a queue and nothing else."""
 _TARGET = 3
 
 
@@ -22,7 +24,7 @@ def measure(bench: Bench) -> list[Row]:
         address = f"http://127.0.0.1:{up.port}/v1/decisions"
 
         def rate(url: str, body: dict[str, Any]) -> float:
-            return load(url, body, ours.headers(), bench.seconds, bench.folder).rate
+            return load(url, body, ours.headers(), bench.seconds, bench.folder, _CONNECTIONS).rate
 
         subjects = {
             "single": partial(rate, address, single),

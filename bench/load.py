@@ -32,7 +32,7 @@ class Load:
 
 
 class FailedRequestsError(Exception):
-    """Some requests weren't answered with a 2xx, so their rate says nothing."""
+    """Some requests weren't answered with a 2xx, or none was at all: the rate says nothing."""
 
 
 def load(
@@ -41,30 +41,33 @@ def load(
     headers: Mapping[str, str],
     seconds: float,
     folder: Path,
+    connections: int = CONNECTIONS,
 ) -> Load:
-    """POST the body over 16 connections for `seconds`."""
+    """POST the body over so many connections for `seconds`."""
     text = json.dumps(body, ensure_ascii=False)
     sent = {"Content-Type": "application/json", **headers}
     run = secrets.token_hex(4)
     if shutil.which("wrk"):
-        measured = _wrk(url, text, sent, seconds, folder, run)
+        measured = _wrk(url, seconds, _script(folder, run, text, sent), connections)
     else:
-        rate, p99_ms, failed = asyncio.run(loader.run(url, text, sent, seconds, CONNECTIONS, run))
+        rate, p99_ms, failed = asyncio.run(loader.run(url, text, sent, seconds, connections, run))
         measured = Load(rate, p99_ms, failed)
-    if measured.failed:
-        raise FailedRequestsError(f"{measured.failed} requests to {url} failed")
+    if measured.failed or not measured.rate:
+        raise FailedRequestsError(f"{measured.failed} requests to {url} failed, or none was done")
     return measured
 
 
-def _wrk(
-    url: str, body: str, headers: Mapping[str, str], seconds: float, folder: Path, run: str
-) -> Load:
+def _script(folder: Path, run: str, body: str, headers: Mapping[str, str]) -> Path:
     script = folder / f"{run}.lua"
     parts = ", ".join(_lua(part) for part in body.split("@ID@"))
     lines = "\n".join(f"wrk.headers[{_lua(k)}] = {_lua(v)}" for k, v in headers.items())
     script.write_text(_SCRIPT % {"headers": lines, "parts": parts, "run": run}, encoding="utf-8")
+    return script
+
+
+def _wrk(url: str, seconds: float, script: Path, connections: int) -> Load:
     ran = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "-s", str(script), url],
+        ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), url],
         capture_output=True,
         text=True,
         check=True,

@@ -18,7 +18,7 @@ from bench.measuring import Bench, Row, Sample, interleaved
 from policy_engine.rete import available
 
 _TARGET = 5_000
-_ORDERS = 20_000
+_ORDERS = 10_000
 _REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "olist-orders.jsonl"
 _REAL_PACK = Path(__file__).parent.parent / "tests" / "data" / "delay-pack"
 

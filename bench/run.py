@@ -73,8 +73,8 @@ def _measured(figure: Figure, bench: Bench) -> list[Row]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run")
     parser.add_argument("figures", nargs="*", choices=[[], *FIGURES], metavar="FIGURE")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds [5]")
-    parser.add_argument("--seconds", type=float, default=4, help="each measurement [4]")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds [3]")
+    parser.add_argument("--seconds", type=float, default=3, help="each measurement [3]")
     parser.add_argument(
         "--decisions", type=int, default=30_000, help="of the memory figure [30000]"
     )

@@ -1,12 +1,13 @@
 """The table of `made.table` in ZEN, run by ZEN's own Python: evaluations a second, printed.
 
-python zen_table.py ROWS SECONDS
+python zen_table.py ROWS SECONDS key|prepared
 """
 
 import json
 import random
 import sys
 import time
+from functools import partial
 
 import zen
 from zen_rows import DAYS, GROUPS, TIERS, first_row
@@ -24,15 +25,20 @@ def main() -> None:
         }
         for _ in range(2_000)
     ]
-    decision = zen.ZenEngine().create_decision(json.dumps(table(rows)))
+    content = json.dumps(table(rows))
+    if sys.argv[3] == "key":
+        engine = zen.ZenEngine({"loader": lambda _key: content})
+        evaluate = partial(engine.evaluate, "table")
+    else:
+        evaluate = zen.ZenEngine().create_decision(content).evaluate
     for each in asked[:50]:
-        found = decision.evaluate(each)["result"]
+        found = evaluate(each)["result"]
         assert ((found or {}).get("row") or None) == first_row(rows, each), (each, found)
     done = 0
     began = time.perf_counter()
     while time.perf_counter() - began < seconds:
         for number in range(done, done + 50):
-            decision.evaluate(asked[number % len(asked)])
+            evaluate(asked[number % len(asked)])
         done += 50
     print(done / (time.perf_counter() - began))
 

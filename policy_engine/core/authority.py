@@ -124,7 +124,7 @@ class Walk:
                     left[i] = max(0, left[i] - minor)
             if kind in MONEY_BACK:
                 for share in part.shares:
-                    line_room[share.line] -= share.minor
+                    line_room[share.line] = line_room.get(share.line, 0) - share.minor
         parts += [Part()] * (len(self._remedies) - len(parts))
         binding = self._readings[min(cuts)[1]].cap.name if cuts else None
         return Give(role.name, tuple(parts), binding, self._obstacle(parts, cuts, forbidden))
@@ -173,7 +173,7 @@ class Walk:
             total += most
             if entitled.of.rule.kind in MONEY_BACK:
                 for share in shares:
-                    line_room[share.line] -= share.minor
+                    line_room[share.line] = line_room.get(share.line, 0) - share.minor
         return total
 
 

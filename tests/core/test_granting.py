@@ -32,6 +32,7 @@ from tests.core.making import (
     pack,
     plan,
     policy,
+    refused,
     remedy,
     request,
 )
@@ -128,6 +129,13 @@ def test_an_offer_says_of_each_remedy_what_is_given_and_what_waits() -> None:
     made = pack(policy("late", plan("only", *remedies)), caps=[small])
     parts = offer_parts(only_plan(decide(made, request("99.00"))).remedies)
     assert amounts(parts) == [(0, None), (3000, 1000), (None, 2500), (None, 0)]
+
+
+@pytest.mark.parametrize(("limit", "split"), [("0.01", (1, 3999)), ("39.99", (3999, 1))])
+def test_one_minor_unit_is_a_part_like_any_other(limit: str, split: tuple[int, int]) -> None:
+    made = pack(LATE, caps=[cap("a", f"{limit} CNY", roles=["agent"])])
+    parts = offer_parts(only_plan(decide(made, request("99.00"))).remedies)
+    assert amounts(parts) == [split]
 
 
 # --- amount ------------------------------------------------------------------------------------
@@ -290,6 +298,8 @@ def test_two_remedies_share_one_cap() -> None:
     parts = [part("coupon", 3000), part("store_credit", 2001)]
     found = shortfall(pack(LATE, caps=[ORDER]), parts)
     assert found.left == (("coupon", 3000, 0), ("store_credit", 2000, 0))
+    found = shortfall(pack(LATE, caps=[ORDER]), [part("coupon", 5000), part("store_credit", 1)])
+    assert found.left == (("coupon", 5000, 0), ("store_credit", 0, 0))
 
 
 # --- take: what waits --------------------------------------------------------------------------
@@ -464,6 +474,16 @@ def test_an_act_that_the_role_may_not_give_waits_even_where_all_the_money_is_giv
     offered = only_plan(decide(made, request("99.00", role="bot")))
     assert amounts(offer_parts(offered.remedies)) == [(4000, None), (None, 0)]
     assert offered.approver == "agent"
+
+
+def test_a_cap_that_left_nothing_is_the_reason_before_the_kind_that_ended_the_walk() -> None:
+    remedies = [remedy("coupon", "40.00 CNY"), remedy("refund", "40.00 CNY")]
+    made = pack(
+        policy("late", plan("only", *remedies)),
+        caps=[cap("none", "0.00 CNY")],
+        roles=[Role("bot", frozenset({"coupon"}))],
+    )
+    assert refused(decide(made, request("99.00", role="bot"))).code == "CAP_EXHAUSTED"
 
 
 def test_a_role_that_gives_less_of_one_remedy_is_not_waited_for_to_give_more_of_another() -> None:

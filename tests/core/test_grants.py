@@ -210,6 +210,10 @@ def test_an_approval_of_more_than_waits_or_of_nothing_is_refused(amount: int) ->
     assert refusal(error) == "AMOUNT_ABOVE_PENDING"
 
 
+def test_one_minor_unit_is_approved_like_any_other_amount() -> None:
+    assert movements(approved(grant(WAITING), LATER, 1)) == [("coupon", "post", 1)]
+
+
 def test_an_approval_that_would_give_nothing_is_refused() -> None:
     with pytest.raises(ImpossibleMoveError) as error:
         approved(grant(taken("gift", None, 2500)), LATER, 2400)
@@ -496,6 +500,9 @@ def test_a_grant_whose_every_part_is_gone_says_how_it_went() -> None:
     state = grant(PARTLY)
     state = after(state, reversed_(state, None, None, LATER))
     assert after(state, rejected(state, LATER)).status is GrantStatus.REVERSED
+    beside = grant(COUPON, taken("gift", None, 100))
+    beside = after(beside, reversed_(beside, None, None, LATER))
+    assert after(beside, rejected(beside, LATER)).status is GrantStatus.REVERSED
     two = grant(WAITING, taken("gift", None, 100))
     assert after(two, rejected(two, LATER)).status is GrantStatus.REJECTED
 
@@ -505,13 +512,24 @@ def test_a_grant_whose_every_part_is_gone_says_how_it_went() -> None:
 
 def test_a_failure_is_undone_by_a_later_success() -> None:
     state = grant(taken("refund", 2500))
-    state = after(state, fulfilled(state, "refund", False, LATER))
+    failed = fulfilled(state, "refund", False, LATER)
+    assert movements(failed) == [("refund", "fail", 0)]
+    state = after(state, failed)
     assert state.remedies["refund"].usable == 2500
     state = after(state, fulfilled(state, "refund", True, LATER))
     assert state.remedies["refund"].usable == 0
     with pytest.raises(ImpossibleMoveError):
         reversed_(state, None, None, LATER)
     assert all_effects(state) == [Effect("refund", 2500, 1, NOW)]
+
+
+def test_what_is_left_of_a_refund_is_carried_out_after_all() -> None:
+    state = grant(taken("refund", 2500))
+    state = after(state, fulfilled(state, "refund", False, LATER))
+    state = after(state, reversed_(state, None, 1000, LATER))
+    assert state.remedies["refund"].usable == 1500
+    state = after(state, fulfilled(state, "refund", True, LATER))
+    assert (state.remedies["refund"].usable, state.remedies["refund"].held) == (0, 1500)
 
 
 def test_nothing_is_carried_out_that_was_not_given_or_was_taken_back() -> None:

@@ -6,12 +6,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select
 
+from policy_engine.ledger.prepared import Prepared
 from policy_engine.ledger.sealing import Sealer, SubjectKey, key_id_of
 from policy_engine.ledger.tables import SUBJECT
 from policy_engine.ledger.writing import Row
 
-_BY_SUBJECT = select(SUBJECT.c.key_id, SUBJECT.c.key_sealed).where(
-    SUBJECT.c.subject == bindparam("subject")
+_BY_SUBJECT = Prepared(
+    select(SUBJECT.c.key_id, SUBJECT.c.key_sealed).where(SUBJECT.c.subject == bindparam("subject"))
 )
 _BY_KEY = select(SUBJECT.c.subject, SUBJECT.c.key_sealed).where(
     SUBJECT.c.key_id == bindparam("key_id", type_=SUBJECT.c.key_id.type)
@@ -63,7 +64,7 @@ class SubjectKeys:
         ]
 
     def _stored(self, subject: str) -> SubjectKey | None:
-        row = self._connection.execute(_BY_SUBJECT, {"subject": subject}).one_or_none()
+        row = _BY_SUBJECT.run(self._connection, {"subject": subject}).one_or_none()
         if row is None:
             return None
-        return self._sealer.stored_key(subject, row.key_id, row.key_sealed)
+        return self._sealer.stored_key(subject, row[0], row[1])

@@ -13,14 +13,15 @@ from sqlalchemy import (
     Connection,
     Select,
     String,
+    and_,
     bindparam,
     case,
     cast,
     func,
     literal,
     null,
+    or_,
     select,
-    tuple_,
     union_all,
 )
 
@@ -37,6 +38,7 @@ from policy_engine.ledger.grant_tables import (
 )
 from policy_engine.ledger.names import CUSTOMER, EVIDENCE
 from policy_engine.ledger.orders import OrderPin, pin_now
+from policy_engine.ledger.prepared import Prepared
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.tables import instant
 
@@ -70,13 +72,20 @@ class LedgerUsage:
     def read(self, question: UsageQuestion) -> Usage:
         asked = {self.stored(key): key for key in question.counters}
         rolling = tuple(key for key in asked if isinstance(key.window, Rolling))
-        evidence = {self._evidence(kind, text): (kind, text) for kind, text in question.evidence}
-        statement = _statement(tuple(class_of(key) for key in rolling), bool(evidence))
-        found = _Found()
-        rows = self._connection.execute(
-            statement, self._parameters(question.order_id, asked, rolling, evidence)
+        evidence: dict[str, list[tuple[str, str]]] = {}
+        for kind, text in question.evidence:
+            evidence.setdefault(evidence_id(self._secret, text), []).append((kind, text))
+        places = [
+            (counter_id(key), period_of(key.window, self._now))
+            for key in asked
+            if key not in rolling
+        ]
+        statement = _statement(
+            tuple([class_of(key) for key in rolling]), len(places), len(evidence)
         )
-        for tag, name, amount, at in rows:
+        parameters = self._parameters(question.order_id, places, rolling, evidence)
+        found = _Found()
+        for tag, name, amount, at in statement.run(self._connection, parameters):
             found.add(tag, name, amount, at)
         pin = self._pin
         if found.pinned and pin is None:
@@ -88,7 +97,7 @@ class LedgerUsage:
             else Used(found.counters.get(counter_id(key), 0))
             for key in asked
         }
-        spent = frozenset(evidence[each] for each in found.spent)
+        spent = frozenset(pair for each in found.spent for pair in evidence[each])
         return Usage(used, found.lines, spent)
 
     def after(self, usage: Usage, changes: Mapping[Place, int]) -> Usage:
@@ -120,28 +129,19 @@ class LedgerUsage:
             return key
         return replace(key, key=(self._secret.pseudonym(CUSTOMER, key.key[0]),))
 
-    def _evidence(self, kind: str, reference: str) -> str:
-        return evidence_id(self._secret, kind, reference)
-
     def _parameters(
         self,
         order_id: str,
-        asked: Mapping[CounterKey, CounterKey],
+        places: list[tuple[str, int]],
         rolling: tuple[CounterKey, ...],
         evidence: Mapping[str, object],
     ) -> dict[str, Any]:
-        places = [
-            (counter_id(key), period_of(key.window, self._now))
-            for key in asked
-            if key not in rolling
-        ]
-        parameters: dict[str, Any] = {
-            "places": places or [("", 0)],
-            "order": order_id,
-            "now": self._now,
-        }
-        if evidence:
-            parameters["evidence"] = list(evidence)
+        parameters: dict[str, Any] = {"order": order_id, "now": self._now}
+        for number, (counter, period_us) in enumerate(places):
+            parameters[f"counter_{number}"] = counter
+            parameters[f"period_{number}"] = period_us
+        for number, spent in enumerate(evidence):
+            parameters[f"evidence_{number}"] = spent
         for number, key in enumerate(rolling):
             assert isinstance(key.window, Rolling)
             parameters[f"since_{number}"] = self._now - key.window.length
@@ -151,9 +151,9 @@ class LedgerUsage:
         return parameters
 
 
-def evidence_id(secret: InstanceSecret, kind: str, reference: str) -> str:
-    """The pseudonym of an evidence's reference; `kind` holds no zero byte."""
-    return secret.pseudonym(EVIDENCE, f"{kind}\0{reference}")
+def evidence_id(secret: InstanceSecret, reference: str) -> str:
+    """The pseudonym of an evidence's reference, whatever kind of evidence it is said to be."""
+    return secret.pseudonym(EVIDENCE, reference)
 
 
 class _Found:
@@ -185,15 +185,17 @@ class _Found:
 
 
 @lru_cache(maxsize=256)
-def _statement(rolling: tuple[CounterClass, ...], evidence: bool) -> Any:
-    parts = [_counters(), _lines(), _pinned(), _due()]
+def _statement(rolling: tuple[CounterClass, ...], places: int, evidence: int) -> Prepared:
+    parts = [_lines(), _pinned(), _due()]
+    if places:
+        parts.append(_counters(places))
     if evidence:
-        parts.append(_spent())
+        parts.append(_spent(evidence))
     parts += [
         (_value if each.measure is Measure.VALUE else _count)(number, each)
         for number, each in enumerate(rolling)
     ]
-    return union_all(*parts)
+    return Prepared(union_all(*parts))
 
 
 def _row(tag: str, name: Any, amount: Any, at: Any = None) -> tuple[Any, ...]:
@@ -206,9 +208,17 @@ def _row(tag: str, name: Any, amount: Any, at: Any = None) -> tuple[Any, ...]:
     )
 
 
-def _counters() -> Select[Any]:
+def _counters(places: int) -> Select[Any]:
     table = LIMIT_COUNTER.c
-    wanted = tuple_(table.counter, table.period_us).in_(bindparam("places", expanding=True))
+    wanted = or_(
+        *(
+            and_(
+                table.counter == bindparam(f"counter_{number}", type_=String),
+                table.period_us == bindparam(f"period_{number}", type_=BigInteger),
+            )
+            for number in range(places)
+        )
+    )
     return select(*_row("counter", table.counter, table.amount)).where(wanted)
 
 
@@ -239,10 +249,11 @@ def _due() -> Select[Any]:
     return select(*_row("due", first.c.grant_id, literal(1)))
 
 
-def _spent() -> Select[Any]:
+def _spent(evidence: int) -> Select[Any]:
     table = EVIDENCE_USE.c
+    asked = [bindparam(f"evidence_{number}", type_=String) for number in range(evidence)]
     return select(*_row("spent", table.evidence, literal(1))).where(
-        table.evidence.in_(bindparam("evidence", expanding=True)),
+        table.evidence.in_(asked),
         table.order_id != bindparam("order", type_=String),
     )
 
@@ -268,9 +279,9 @@ def _in_window(number: int, of: CounterClass) -> list[Any]:
     if of.measure is Measure.VALUE:
         wanted.append(table.currency == bindparam(f"currency_{number}", type_=String))
     if of.kinds is not None:
-        wanted.append(table.kind.in_(of.kinds))
+        wanted.append(table.kind.in_([literal(each, String) for each in of.kinds]))
     if of.policies is not None:
-        wanted.append(table.policy.in_(of.policies))
+        wanted.append(table.policy.in_([literal(each, String) for each in of.policies]))
     return wanted
 
 

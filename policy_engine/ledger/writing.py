@@ -9,9 +9,10 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Select, Table, bindparam, insert, literal_column, select
+from sqlalchemy import Connection, Table, bindparam, insert, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from policy_engine.ledger.prepared import Prepared
 from policy_engine.ledger.tables import OUTBOX, RECORD
 
 Row = tuple[Table, Mapping[str, Any]]
@@ -26,17 +27,23 @@ def insert_all(connection: Connection, rows: Sequence[Row]) -> None:
         return
     if connection.dialect.name == "postgresql" and len(rows) <= _ONE_STATEMENT_ROWS:
         shape = tuple((table, frozenset(values)) for table, values in rows)
-        connection.execute(_one_statement(shape), dict(_parameters(rows)))
+        _one_statement(shape).run(connection, dict(_parameters(rows)))
         return
-    for table, group in groupby(rows, key=lambda row: row[0]):
-        connection.execute(_insert(table), [dict(values) for _, values in group])
+    for (table, columns), group in groupby(rows, key=lambda row: (row[0], frozenset(row[1]))):
+        _insert(table, columns).run_all(connection, [values for _, values in group])
 
 
 def insert_absent(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Inserts those of the rows whose keys are not there yet, one after the other."""
     if rows:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
+        connection.execute(absent(connection, table), list(rows))
+
+
+def absent(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """The statement that inserts rows whose keys are not there yet, and passes over the others."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
 
 
 def record_rows(record_id: str, kind: str, now: datetime, content: bytes) -> list[Row]:
@@ -63,7 +70,7 @@ def _parameters(rows: Iterable[Row]) -> Iterable[tuple[str, Any]]:
 
 
 @lru_cache(maxsize=64)
-def _one_statement(shape: tuple[tuple[Table, frozenset[str]], ...]) -> Select[Any]:
+def _one_statement(shape: tuple[tuple[Table, frozenset[str]], ...]) -> Prepared:
     # All parts of a statement see one snapshot and run whatever reads them; foreign keys are
     # checked when the whole statement ends.
     inserts = [
@@ -72,9 +79,10 @@ def _one_statement(shape: tuple[tuple[Table, frozenset[str]], ...]) -> Select[An
         .cte(f"new_{number}")
         for number, (table, columns) in enumerate(shape)
     ]
-    return select(literal_column("1")).add_cte(*inserts)
+    return Prepared(select(literal_column("1")).add_cte(*inserts))
 
 
 @lru_cache(maxsize=64)
-def _insert(table: Table) -> Insert:
-    return insert(table)
+def _insert(table: Table, columns: frozenset[str]) -> Prepared:
+    values = {name: bindparam(name, type_=table.c[name].type) for name in columns}
+    return Prepared(insert(table).values(values))

@@ -6,7 +6,7 @@ machine sets.
 
 from __future__ import annotations
 
-import inspect
+import atexit
 import json
 import shutil
 import tempfile
@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from itertools import count
 from pathlib import Path
+from traceback import walk_stack
 from typing import Any
 
 from hypothesis import event
@@ -110,6 +111,7 @@ class Clock:
 def template() -> Path:
     """A database with every pack stored and the first one active; copied for each run."""
     folder = Path(tempfile.mkdtemp(prefix="grant-model-", dir=IN_MEMORY))
+    atexit.register(shutil.rmtree, folder)
     services = _open(folder / "ledger.db", Clock())
     services.ledger.upgrade()
     for name in reversed(CAPS):
@@ -173,8 +175,8 @@ class GrantMachine(RuleBasedStateMachine):
 
     def call(self, act: Callable[[], Any]) -> Any:
         """The JSON of the answer, or the code of the refusal."""
-        callers = (each.function for each in inspect.stack(context=0)[1:])
-        name = next(each for each in callers if each != "moved")
+        names = (frame.f_code.co_name for frame, _ in walk_stack(None))
+        name = next(each for each in names if each not in ("call", "moved"))
         try:
             answered = json.loads(act().body)
         except UseCaseError as error:

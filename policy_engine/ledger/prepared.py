@@ -1,0 +1,78 @@
+"""Statements rendered once and sent as text: those that every decision runs.
+
+SQLAlchemy builds a statement and knows how each type is stored. What it does on every run beyond
+that (finding the statement in its cache, expanding lists, converting by type) is done once here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Unpack
+
+from sqlalchemy import ClauseElement, Connection, CursorResult, Dialect
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Convert = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """One statement in the words of one dialect."""
+
+    text: str
+    positions: tuple[str, ...] | None
+    """The order of the parameters where they have no names."""
+    constants: Mapping[str, Any]
+    """Values that the statement brings along."""
+    converts: Mapping[str, Convert]
+    """How the types of parameters are stored, where that is not as they are."""
+
+    def parameters(self, given: Mapping[str, Any]) -> Any:
+        values = {**self.constants, **given}
+        for name, convert in self.converts.items():
+            values[name] = convert(values[name])
+        if self.positions is None:
+            return values
+        return tuple([values[name] for name in self.positions])
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A statement that says itself how many parameters it has: an `IN` holds expressions, as a
+    list of plain values would be expanded on every run.
+
+    The columns of its rows come as the driver gives them: an instant is whole microseconds.
+    """
+
+    statement: ClauseElement
+    _rendered: dict[str, _Rendered] = field(default_factory=dict)
+
+    def run(self, connection: Connection, parameters: Mapping[str, Any]) -> CursorResult[Unpack[tuple[Any, ...]]]:
+        """Runs once. Raises as `Connection.execute` does."""
+        rendered = self._in(connection.dialect)
+        return connection.exec_driver_sql(rendered.text, rendered.parameters(parameters))
+
+    def run_all(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Runs for each of the rows."""
+        rendered = self._in(connection.dialect)
+        connection.exec_driver_sql(rendered.text, [rendered.parameters(row) for row in rows])
+
+    def _in(self, dialect: Dialect) -> _Rendered:
+        found = self._rendered.get(dialect.name)
+        if found is None:
+            found = self._rendered[dialect.name] = _render(self.statement, dialect)
+        return found
+
+
+def _render(statement: ClauseElement, dialect: Dialect) -> _Rendered:
+    compiled = statement.compile(dialect=dialect)
+    assert isinstance(compiled, SQLCompiler)
+    values = compiled.params
+    converts: dict[str, Convert] = {}
+    for name, parameter in compiled.binds.items():
+        convert = parameter.type.dialect_impl(dialect).bind_processor(dialect)
+        if convert is not None:
+            converts[name] = convert
+    positions = None if compiled.positiontup is None else tuple(compiled.positiontup)
+    return _Rendered(str(compiled), positions, values, converts)

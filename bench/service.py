@@ -184,7 +184,11 @@ def _command(folder: Path, *arguments: str) -> str:
 def _environment(folder: Path) -> dict[str, str]:
     own = ("POLICY_ENGINE_", "PROMETHEUS_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    return inherited | {"POLICY_ENGINE_DATABASE_URL": f"sqlite:///{folder / 'bench.db'}"}
+    return inherited | {
+        "POLICY_ENGINE_DATABASE_URL": f"sqlite:///{folder / 'bench.db'}",
+        # One client sends as much as the service can take.
+        "POLICY_ENGINE_RATE_LIMIT": "0",
+    }
 
 
 def _free_port() -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from multiprocessing.util import Finalize
+from typing import TYPE_CHECKING, Protocol
 
 from flask import Flask
 
+from policy_engine import tracing
 from policy_engine.core.evaluation import Engine
 from policy_engine.core.policy import Pack
+from policy_engine.core.semantics import current_engine
 from policy_engine.ledger.errors import SchemaError, SecretError, UntrustedLogError
 from policy_engine.ledger.ids import new_id
 from policy_engine.ledger.ledger import Ledger
@@ -27,6 +30,9 @@ from policy_engine.usecases.library import Library
 from policy_engine.usecases.services import Services
 from policy_engine.usecases.sweeping import Sweeper
 from policy_engine.usecases.tokens import TokenDoor
+
+if TYPE_CHECKING:
+    from policy_engine.api.node import Node
 
 
 def open_ledger(settings: Settings, *, create_secret: bool = False) -> Ledger:
@@ -103,7 +109,7 @@ def build(settings: Settings, ledger: Ledger | None = None) -> Services:
     matcher = best_matcher(settings.matcher)
 
     def engine(pack: Pack) -> Engine:
-        return Engine(pack, matcher)
+        return current_engine(pack, matcher)
 
     opened = ledger or open_ledger(settings)
     tokens = None if settings.jwt is None else TokenDoor(settings.jwt)
@@ -119,27 +125,37 @@ def build(settings: Settings, ledger: Ledger | None = None) -> Services:
     )
 
 
-def application(settings: Settings) -> Flask:
-    """The WSGI application of one worker, with its pack and whatever keeps it up to date."""
-    from policy_engine.api import logs, metrics
+def application(settings: Settings, node: Node | None = None) -> Flask:
+    """The WSGI application of one worker, with its pack and whatever keeps it up to date.
+
+    `node` is what it shares with other workers, made before they were forked.
+    """
+    from policy_engine.api import gauges, logs, metrics, traces
     from policy_engine.api.app import create_app
 
     logs.configure(settings.log_level, settings.log_json)
+    if settings.tracing:
+        tracing.start()
     services = build(settings, open_ledger(settings, create_secret=settings.dev))
     if settings.dev and settings.embedded_database:
         services.ledger.upgrade()
     services.ledger.check_schema()
-    keeper = log_keeper(settings, services.ledger, metrics.LogGauges().show)
+    keeper = log_keeper(settings, services.ledger, gauges.LogGauges().show)
     # Before anything is written: on a restored backup nothing may be.
     keeper.start()
     activate_first(services)
     metrics.MATCHER_INFO.labels(services.matcher_name).set(1)
-    follower = follow(services, metrics.PackGauges().show)
+    follower = follow(services, gauges.PackGauges().show)
     sweeper = Sweeper(services)
     sweeper.start()
+    app = create_app(services, node)
+    load = gauges.LoadGauges(services.ledger, app.extensions["policy_engine.turns"])
+    load.start()
     # A forked worker leaves without `atexit`; this is called there as in any other process.
-    Finalize(None, _close, args=(services, follower, sweeper, keeper), exitpriority=10)
-    return create_app(services)
+    Finalize(None, _close, args=(services, follower, sweeper, load, keeper), exitpriority=10)
+    if settings.tracing:
+        traces.install(app)
+    return app
 
 
 def follow(services: Services, told: Callable[[PackState], None]) -> PackFollower:
@@ -157,9 +173,13 @@ def activate_first(services: Services) -> None:
         packs.activate_folder(services, services.settings.pack_folder, by="first start")
 
 
-def _close(services: Services, follower: PackFollower, sweeper: Sweeper, keeper: LogKeeper) -> None:
-    follower.stop()
-    sweeper.stop()
-    keeper.stop()
+class _Kept(Protocol):
+    def stop(self) -> None: ...
+
+
+def _close(services: Services, *threads: _Kept) -> None:
+    for each in threads:
+        each.stop()
     services.packs.close()
     services.ledger.close()
+    tracing.stop()

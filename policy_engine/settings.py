@@ -75,9 +75,29 @@ class Settings:
     port: int = 8080
     workers: int = 1
     threads: int = 8
-    """Blocking threads a worker."""
+    """Calls that a worker answers at once."""
+    queue: int = 256
+    """Calls that may wait for their turn in each worker; the next is refused at once."""
+    queue_timeout: timedelta = timedelta(seconds=1)
+    """How long a call waits for its turn before the answer is 503."""
+    connections: int = 12_000
+    """That each worker holds at once; further ones wait to be accepted."""
+    idle_timeout: timedelta = timedelta(seconds=65)
+    """How long a connection may be open without a whole request line and headers coming."""
+    body_timeout: timedelta = timedelta(seconds=10)
+    """How long a body may take to come."""
+    rate_limit: int = 1000
+    """Calls a second of each client, on all workers of a node together; 0: no limit."""
+    rate_limit_anonymous: int = 50
+    """Calls a second from each address without a valid credential; 0: no limit."""
+    trusted_proxies: int = 0
+    """How many proxies stand in front, each adding the address it sees to `X-Forwarded-For`."""
+    drain: timedelta | None = None
+    """For how long a node that stops goes on serving; see `drain_time`."""
     log_level: str = "info"
     log_json: bool = True
+    tracing: bool = False
+    """Make OpenTelemetry spans; where they go is set by its own variables, `OTEL_…`."""
     idempotency_kept_for: timedelta = timedelta(days=1)
     log_key_file: Path | None = None
     """Where the key that signs the log is kept; see `log_key_path`."""
@@ -125,6 +145,13 @@ class Settings:
         if self.checkpoint_file is not None or self.database_file is None:
             return self.checkpoint_file
         return Path(f"{self.database_file}.checkpoints")
+
+    @property
+    def drain_time(self) -> timedelta:
+        """The time set; else five seconds, or none where no other node can take over."""
+        if self.drain is not None:
+            return self.drain
+        return timedelta(0) if self.embedded_database else timedelta(seconds=5)
 
     @property
     def pack_folder(self) -> Path:
@@ -178,8 +205,31 @@ def read_settings() -> Settings:
         port=read(env.int, "port", plain.port, validate=_from(1, 65535)),
         workers=read(env.int, "workers", plain.workers, validate=_from(1, 64)),
         threads=read(env.int, "threads", plain.threads, validate=_from(1, 256)),
+        queue=read(env.int, "queue", plain.queue, validate=_from(0, 1024)),
+        queue_timeout=read(_duration(env), "queue_timeout", plain.queue_timeout),
+        connections=read(env.int, "connections", plain.connections, validate=_from(16, 100_000)),
+        idle_timeout=read(
+            _duration(env, at_most=timedelta(hours=1)), "idle_timeout", plain.idle_timeout
+        ),
+        body_timeout=read(
+            _duration(env, at_most=timedelta(hours=1)), "body_timeout", plain.body_timeout
+        ),
+        rate_limit=read(env.int, "rate_limit", plain.rate_limit, validate=_from(0, 1_000_000)),
+        rate_limit_anonymous=read(
+            env.int,
+            "rate_limit_anonymous",
+            plain.rate_limit_anonymous,
+            validate=_from(0, 1_000_000),
+        ),
+        trusted_proxies=read(
+            env.int, "trusted_proxies", plain.trusted_proxies, validate=_from(0, 16)
+        ),
+        drain=read(
+            _duration(env, at_least=timedelta(0), at_most=timedelta(seconds=20)), "drain", None
+        ),
         log_level=read(env.str, "log_level", plain.log_level, validate=_one_of(LOG_LEVELS)),
         log_json=read(env.bool, "log_json", plain.log_json),
+        tracing=read(env.bool, "tracing", plain.tracing),
         idempotency_kept_for=read(
             _duration(env, at_least=timedelta(days=1)),
             "idempotency_kept_for",
@@ -253,8 +303,12 @@ def _one_line(name: str, error: Exception) -> str:
     return text if variable in text else f"`{variable}`: {text}"
 
 
-def _duration(env: Env, at_least: timedelta = timedelta(milliseconds=1)) -> Callable[..., Any]:
-    def parse(name: str, default: timedelta) -> timedelta:
+def _duration(
+    env: Env,
+    at_least: timedelta = timedelta(milliseconds=1),
+    at_most: timedelta = timedelta.max,
+) -> Callable[..., Any]:
+    def parse(name: str, default: timedelta | None) -> timedelta | None:
         text = env.str(name, None)
         if text is None:
             return default
@@ -264,6 +318,8 @@ def _duration(env: Env, at_least: timedelta = timedelta(milliseconds=1)) -> Call
             raise ValueError(f"`{text}` is {error}") from None
         if duration < at_least:
             raise ValueError(f"`{text}` is too short")
+        if duration > at_most:
+            raise ValueError(f"`{text}` is too long")
         return duration
 
     return parse

@@ -442,4 +442,7 @@ class ReadySchema(Answer):
     matcher = a_text("What matches conditions here.")
     database = a_part(ReadyDatabaseSchema)
     log = a_part(ReadyLogSchema)
+    stopping = fields.Boolean(
+        required=True, metadata={"description": "It was told to stop, and stays unready."}
+    )
     version = a_text("Of the service.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from flask import Flask, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from policy_engine.api import (
     caps,
@@ -20,9 +21,14 @@ from policy_engine.api import (
     orders,
     packs,
     problems,
+    reading,
     spec,
     statements,
 )
+from policy_engine.api.entrance import Entrance
+from policy_engine.api.node import Node
+from policy_engine.api.turns import Turns
+from policy_engine.settings import Settings
 from policy_engine.usecases.services import Services
 
 _HEADERS: Final = (
@@ -34,9 +40,10 @@ _HEADERS: Final = (
 )
 
 
-def create_app(services: Services | None) -> Flask:
+def create_app(services: Services | None, node: Node | None = None) -> Flask:
     """The API over these services; without any it can only write its own document.
 
+    `node` is what the workers of a node share; without one this app is a node by itself.
     LookupError when a call doesn't say who may make it.
     """
     app = Flask("policy_engine.api", static_folder=None)
@@ -67,7 +74,20 @@ def create_app(services: Services | None) -> Flask:
         api.register_blueprint(module.blueprint)
     app.extensions["api"] = api
     door.check_every_view(app)
+    if services is not None:
+        _receive(app, services.settings, node or Node(services.settings))
     return app
+
+
+def _receive(app: Flask, settings: Settings, node: Node) -> None:
+    """How requests come in: through the entrance, with the address that the proxies tell."""
+    app.extensions["policy_engine.node"] = node
+    inside = app.wsgi_app
+    if settings.trusted_proxies:
+        inside = ProxyFix(inside, settings.trusted_proxies, 0, 0, 0, 0)
+    turns = Turns(settings.threads, settings.queue, settings.queue_timeout.total_seconds())
+    app.extensions["policy_engine.turns"] = turns
+    app.wsgi_app = Entrance(inside, turns, node, _HEADERS)  # type: ignore[method-assign]
 
 
 def _finish(response: Response) -> Response:
@@ -77,4 +97,8 @@ def _finish(response: Response) -> Response:
     if "Authorization" in request.headers:
         headers.setdefault("Cache-Control", "no-store")
     headers["X-Request-Id"] = logs.request_id()
+    if reading.unread():
+        # The server ends such a connection; unless it is told, the client only finds out when
+        # its next call breaks.
+        headers["Connection"] = "close"
     return response

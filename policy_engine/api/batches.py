@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from policy_engine.api import reading, sending
+from policy_engine.api import door, reading, sending
 from policy_engine.api.inputs import BatchRequestSchema
 from policy_engine.ledger.shapes import Answer, IdempotencyKey
 from policy_engine.wire.strict_json import MAX_DEPTH, read_json
@@ -30,6 +30,7 @@ def decide_all(body: bytes, key: IdempotencyKey | None, *, dry_run: bool) -> Ans
         requests = reading.load(_BATCH, data)["decisions"]
     except sending.FINAL as error:
         return sending.refused(error, None if dry_run else key)
+    door.take_more(len(requests) - 1)
     digest = hashlib.sha256(body).digest()
     if key is not None and not dry_run:
         # The caller's own key is taken too, so that it can't serve another call beside this one.

@@ -112,6 +112,7 @@ def read_decision(_query: dict[str, Any], decision_id: str) -> Response:
     "GET",
     "/v1/decisions",
     scopes=_READ,
+    cost=10,
     answers={200: ("A page, newest first", DecisionListSchema)},
     problems=(422, 503),
 )

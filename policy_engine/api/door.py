@@ -1,17 +1,23 @@
-"""Credentials at the door: who calls, and whether the call is open to them.
+"""Credentials at the door: who calls, whether the call is open to them, and whether they have
+called too often.
 
 Every address says which scopes open it; one that says nothing can't be registered, so none is
-open by oversight.
+open by oversight. What a call costs is taken from the client's allowance; whoever comes without a
+valid credential has that of the address.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from ipaddress import IPv6Network
 from typing import Any, Final, TypeVar, cast
 
 from flask import Flask, current_app, g, request
 
 from policy_engine.api import logs
+from policy_engine.api.node import Node
 from policy_engine.api.problems import ProblemError, problem_error
 from policy_engine.usecases.principals import Principal, Scope
 from policy_engine.usecases.services import Services
@@ -19,6 +25,8 @@ from policy_engine.usecases.tokens import BadTokenError
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 _OPEN_TO: Final = "open_to"
+_COST: Final = "cost"
+_CLOSE: Final = {"Connection": "close"}
 
 EVERYBODY: Final[frozenset[Scope]] = frozenset()
 """No credential is asked for."""
@@ -32,6 +40,16 @@ def opens_to(*scopes: Scope) -> Callable[[_View], _View]:
 
     def mark(view: _View) -> _View:
         setattr(view, _OPEN_TO, frozenset(scopes))
+        return view
+
+    return mark
+
+
+def costs(units: int) -> Callable[[_View], _View]:
+    """What a call takes from the client's allowance; a decision takes one unit."""
+
+    def mark(view: _View) -> _View:
+        setattr(view, _COST, units)
         return view
 
     return mark
@@ -55,6 +73,11 @@ def services() -> Services:
     return cast("Services", current_app.extensions["policy_engine"])
 
 
+def node() -> Node:
+    """What the running app shares with the other workers of its node."""
+    return cast("Node", current_app.extensions["policy_engine.node"])
+
+
 def principal() -> Principal:
     """The caller of this request."""
     return cast("Principal", g.principal)
@@ -62,16 +85,67 @@ def principal() -> Principal:
 
 def enter() -> None:
     """Before every request: find out who calls, and refuse whoever may not."""
+    _check_framing(request.environ)
     if request.url_rule is None or request.method == "OPTIONS":
-        return  # an unknown address, or a question about a known one: nothing to protect
-    scopes = _scopes(current_app.view_functions[request.url_rule.endpoint], request.method)
+        # An unknown address, or a question about a known one: nothing to protect.
+        _take_from_address()
+        return
+    view = current_app.view_functions[request.url_rule.endpoint]
+    scopes = _scopes(view, request.method)
     if scopes == EVERYBODY:
+        if _cost(view):
+            _take_from_address()
         return
     caller = _authenticate()
     g.principal = caller
+    wait_seconds = node().clients.take(caller.client, _cost(view))
+    if wait_seconds:
+        raise _too_often("this client", wait_seconds)
     if not caller.may(*scopes):
         names = " or ".join(f"`{scope.value}`" for scope in sorted(scopes))
         raise problem_error(403, "SCOPE_MISSING", f"this call needs the scope {names}")
+
+
+def _check_framing(environ: Mapping[str, Any]) -> None:
+    """What a proxy in front could have read differently is refused."""
+    coding = environ.get("HTTP_TRANSFER_ENCODING", "chunked")
+    if coding.lower() != "chunked":
+        raise problem_error(
+            400, "BAD_FRAMING", "`Transfer-Encoding` may be `chunked` alone", **_CLOSE
+        )
+    # A header that was sent twice reaches us as one, with a comma in between.
+    if "," in environ.get("HTTP_HOST", ""):
+        raise problem_error(400, "BAD_FRAMING", "send one `Host`", **_CLOSE)
+
+
+def take_more(units: int) -> None:
+    """A call turns out to cost more than was taken at the door: it goes on, later ones wait."""
+    node().clients.overdraw(principal().client, units)
+
+
+def _cost(view: Any) -> int:
+    return cast("int", getattr(view, _COST, 1))
+
+
+def _take_from_address() -> None:
+    wait_seconds = node().strangers.take(_address())
+    if wait_seconds:
+        raise _too_often("this address", wait_seconds)
+
+
+def _address() -> str:
+    """Where the call comes from. Whoever has an IPv6 address has at least the network's 2**64."""
+    address = request.remote_addr or ""
+    if ":" in address:
+        with suppress(ValueError):
+            return str(IPv6Network((address.partition("%")[0], 64), strict=False))
+    return address
+
+
+def _too_often(who: str, wait_seconds: float) -> ProblemError:
+    seconds = str(math.ceil(wait_seconds))
+    detail = f"{who} calls too often; wait as long as `Retry-After` says"
+    return problem_error(429, "RATE_LIMITED", detail, Retry_After=seconds)
 
 
 def _scopes(view: Any, method: str) -> frozenset[Scope]:
@@ -87,14 +161,22 @@ def _scopes(view: Any, method: str) -> frozenset[Scope]:
 def _authenticate() -> Principal:
     sent = request.headers.getlist("Authorization")
     if len(sent) != 1:
+        _take_from_address()
         raise _unauthenticated("send one credential as `Authorization: Bearer …`")
     scheme, _, secret = sent[0].partition(" ")
     secret = secret.strip()
     if scheme.lower() != "bearer" or not secret or not secret.isascii():
+        _take_from_address()
         raise _unauthenticated("send one credential as `Authorization: Bearer …`")
+    if not services().credentials.known(secret):
+        # Keys are looked up for an address as long as it isn't guessing.
+        wait_seconds = node().strangers.wait_seconds(_address())
+        if wait_seconds:
+            raise _too_often("this address", wait_seconds)
     try:
         return services().credentials.principal(secret)
     except BadTokenError as error:
+        _take_from_address()
         # The caller learns no more than that: why is for the operator's log.
         logs.refused_credential(str(error))
         raise _unauthenticated(

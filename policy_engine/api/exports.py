@@ -43,6 +43,7 @@ blueprint = Blueprint("exports", __name__, description="The record as files.")
     "GET",
     "/v1/log/export",
     scopes=(Scope.AUDIT,),
+    cost=100,
     answers={200: ("The files and their manifest, in a ZIP archive", _ZIP)},
     problems=(422, 503),
 )

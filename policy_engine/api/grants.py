@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import orjson
 from flask import Response
 
-from policy_engine.api import reading, sending
+from policy_engine.api import metrics, reading, sending
 from policy_engine.api.door import principal, services
 from policy_engine.api.grant_answers import GrantAnswerSchema, GrantListAnswerSchema
 from policy_engine.api.grant_inputs import (
@@ -101,7 +102,10 @@ def take_offer(_query: dict[str, Any]) -> Response:
             body.get("amount"),
             None if agent is None else Agent(agent["id"], agent["role"]),
         )
-        return grants.grant(services(), principal(), wanted, key)
+        granted = grants.grant(services(), principal(), wanted, key)
+        if not granted.replayed:
+            metrics.granted(wanted.plan, orjson.loads(granted.body)["status"])
+        return granted
 
     return _written(_GRANT, act)
 
@@ -208,6 +212,7 @@ def read_grant(_query: dict[str, Any], grant_id: str) -> Response:
     "GET",
     "/v1/grants",
     scopes=_READ,
+    cost=10,
     answers={200: ("A page, oldest first", GrantListAnswerSchema)},
     problems=(422, 503),
 )

@@ -11,6 +11,7 @@ import re
 import secrets
 import sys
 from contextlib import suppress
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, Final
 
@@ -18,7 +19,11 @@ import structlog
 from flask import Response, g, request
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+CAME_AT: Final = "policy_engine.came_at"
+"""In the WSGI environment: when the call came, before it waited for its turn."""
 _QUIET: Final = frozenset({"/livez", "/readyz", "/metrics"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH"})
+_VARIABLE = re.compile(r"<(?:[^<>:]*:)?(\w+)>")
 
 log = structlog.stdlib.get_logger("policy_engine")
 
@@ -45,7 +50,7 @@ def configure(level: str, as_json: bool) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     tail: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.JSONRenderer()]
         if as_json
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
@@ -55,31 +60,78 @@ def configure(level: str, as_json: bool) -> None:
         logger_factory=_StandardError,
         cache_logger_on_first_use=True,
     )
+    logging.root.handlers = [_Foreign()]
+    logging.root.setLevel(logging.WARNING)
+
+
+class _Foreign(logging.Handler):
+    """What libraries say on their own goes the same way: what happened and which error it was.
+
+    Neither arguments nor a traceback: they could show a statement's values, or an address with a
+    password in it.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = {"logger": record.name}
+        if record.exc_info and record.exc_info[0] is not None:
+            said["error"] = record.exc_info[0].__qualname__
+        text = record.msg if isinstance(record.msg, str) else type(record.msg).__qualname__
+        log.log(logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING, text, **said)
 
 
 def begin() -> None:
-    """Give the request an id: the caller's, if it is a sane one, so that logs can be joined."""
-    sent = request.headers.get("X-Request-Id", "")
-    g.request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
-    g.began_at = perf_counter()
+    """Give the request an id."""
+    g.request_id = an_id(request.headers.get("X-Request-Id", ""))
+    g.began_at = request.environ.get(CAME_AT) or perf_counter()
+
+
+def an_id(sent: str) -> str:
+    """The caller's id of a request, if it is a sane one, so that logs can be joined; or a new."""
+    return sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+
+
+def route() -> str | None:
+    """The address that is asked for as the API document writes it; None for an unknown one."""
+    return _documented(request.url_rule.rule) if request.url_rule else None
+
+
+def method() -> str:
+    """The method that is asked for; anybody can send any word, so an unknown one is `other`."""
+    return request.method if request.method in _METHODS else "other"
+
+
+@lru_cache(maxsize=256)
+def _documented(rule: str) -> str:
+    return _VARIABLE.sub(r"{\1}", rule)
+
+
+def decided(decision_id: str | None) -> None:
+    """Note a decision that the running request has recorded."""
+    if decision_id is not None:
+        g.setdefault("decision_ids", []).append(decision_id)
 
 
 def end(response: Response) -> Response:
     """Say how the request ended."""
-    route = request.url_rule.rule if request.url_rule else None
-    if route in _QUIET and response.status_code < 500:
+    asked = route()
+    if asked in _QUIET and response.status_code < 500:
         return response
     principal = g.get("principal")
+    decision_id = g.get("decision_id")
     line = {
         "request_id": g.request_id,
-        "method": request.method,
-        "route": route,
+        "trace_id": g.get("trace_id"),
+        "method": method(),
+        "route": asked,
         "status": response.status_code,
         "milliseconds": round((perf_counter() - g.began_at) * 1000, 2),
         "client": principal.client if principal else None,
         "credential": principal.credential if principal else None,
         "code": g.get("problem_code"),
-        "decision_id": g.get("decision_id"),
+        "decision_id": decision_id,
+        # Of a batch: a single decision is named above.
+        "decision_ids": None if decision_id else g.get("decision_ids"),
+        "grant_id": g.get("grant_id"),
         "replayed": g.get("replayed"),
     }
     log.info("request", **{name: value for name, value in line.items() if value is not None})

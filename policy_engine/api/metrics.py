@@ -1,18 +1,20 @@
 """Prometheus metrics, correct over several worker processes.
 
 With `PROMETHEUS_MULTIPROC_DIR` set before this module is imported every worker writes into
-that folder, and any of them answers `/metrics` for all.
+that folder, and any of them answers `/metrics` for all. What a worker looks up from time to time
+is in `gauges`.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from flask import Response, g, request
+from flask import Response, g
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -20,21 +22,26 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
+    disable_created_metrics,
     generate_latest,
     multiprocess,
 )
+from prometheus_client.registry import Collector
 
-from policy_engine.packs.holder import PackState
+from policy_engine.api import logs
 from policy_engine.usecases.deciding import Decided
-from policy_engine.usecases.keeping import LogState
 
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+# One more series for each there is, and several workers have none of them.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 REQUESTS = Histogram(
     "policy_engine_request_seconds",
-    "Time from the first byte read to the answer, by route, method and status",
+    "Time from when a request came to its answer, by route, method and status",
     ("route", "method", "status"),
     buckets=_SECONDS,
 )
@@ -53,18 +60,22 @@ OFFERS = Counter(
     "Plans offered by recorded decisions, by plan and authority",
     ("plan", "authority"),
 )
+GRANTS = Counter(
+    "policy_engine_grants_total", "Offers that were taken, by plan and status", ("plan", "status")
+)
 BINDING_CAPS = Counter(
     "policy_engine_binding_caps_total",
-    "Plans of recorded decisions that a cap cut, by cap",
-    ("cap",),
+    "Plans of recorded decisions that a cap cut, and grants and approvals that it refused",
+    ("cap", "at"),
 )
 PACK_ACTIVE_SINCE = Gauge(
     "policy_engine_pack_active_since_seconds",
-    "When each worker last swapped its pack (Unix time); the oldest of the workers",
+    "When the pack was activated that a worker decides with (Unix time); the oldest of them",
     multiprocess_mode="livemin",
 )
+_PACK_INFO = "policy_engine_pack_info"
 PACK_INFO = Gauge(
-    "policy_engine_pack_info",
+    _PACK_INFO,
     "1 for a pack revision that some worker decides with",
     ("revision",),
     multiprocess_mode="livemax",
@@ -107,13 +118,61 @@ LOG_UNTRUSTED = Gauge(
     multiprocess_mode="livemax",
 )
 
+CONNECTIONS_IN_USE = Gauge(
+    "policy_engine_database_connections_in_use",
+    "Database connections that calls hold, a second ago at most",
+    multiprocess_mode="livesum",
+)
+CONNECTIONS_LIMIT = Gauge(
+    "policy_engine_database_connections_limit",
+    "Database connections that the workers may hold",
+    multiprocess_mode="livesum",
+)
+DATABASE_CALLS = Gauge(
+    "policy_engine_database_calls",
+    "Calls that use the database or wait for it, a second ago at most",
+    multiprocess_mode="livesum",
+)
+
+WORKING = Gauge(
+    "policy_engine_requests_working",
+    "Requests that are at work, a second ago at most",
+    multiprocess_mode="livesum",
+)
+WAITING = Gauge(
+    "policy_engine_requests_waiting",
+    "Requests that wait for their turn, a second ago at most",
+    multiprocess_mode="livesum",
+)
+for _status, _code in (("500", "INTERNAL_ERROR"), ("503", "UNAVAILABLE"), ("503", "OVERLOADED")):
+    # There from the start, so that the first of them is seen as an increase.
+    PROBLEMS.labels(_status, _code)
+
+_MOST_NAMES = 1000
+_OTHER = "other"
 _LIVE_FILE = re.compile(r"gauge_live.*_(\d+)\.db")
+
+
+class _Names:
+    """Names out of packs: a bounded number of them become time series, later ones share one."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def label(self, name: str) -> str:
+        if name not in self._known:
+            if len(self._known) >= _MOST_NAMES:
+                return _OTHER
+            self._known.add(name)
+        return name
+
+
+_plans, _caps = _Names(), _Names()
 
 
 def end(response: Response) -> Response:
     """Measure the request that ends here."""
-    route = request.url_rule.rule if request.url_rule else "none"
-    REQUESTS.labels(route, _method(), str(response.status_code)).observe(
+    REQUESTS.labels(logs.route() or "none", logs.method(), str(response.status_code)).observe(
         perf_counter() - g.began_at
     )
     code = g.get("problem_code")
@@ -131,55 +190,45 @@ def decided(decision: Decided, *, dry_run: bool) -> None:
         return
     DECISIONS.labels(decision.outcome).inc()
     for plan, authority, cap in decision.plans:
-        OFFERS.labels(plan, authority).inc()
+        OFFERS.labels(_plans.label(plan), authority).inc()
         if cap is not None:
-            BINDING_CAPS.labels(cap).inc()
+            BINDING_CAPS.labels(_caps.label(cap), "decision").inc()
 
 
-class PackGauges:
-    """Keeps the gauges at what the pack's state says; called after each change."""
-
-    def __init__(self) -> None:
-        self._shown: str | None = None
-        self._failures = 0
-
-    def show(self, state: PackState) -> None:
-        if self._shown not in (None, state.revision):
-            PACK_INFO.labels(self._shown).set(0)
-        if state.revision is not None:
-            PACK_INFO.labels(state.revision).set(1)
-            self._shown = state.revision
-        if state.active_since is not None:
-            PACK_ACTIVE_SINCE.set(state.active_since.timestamp())
-        PACK_BLOCKED.set(0 if state.blocked is None else 1)
-        PACK_REFUSED.inc(state.failures - self._failures)
-        self._failures = state.failures
+def granted(plan: str, status: str) -> None:
+    """Count an offer that was taken just now."""
+    GRANTS.labels(_plans.label(plan), status).inc()
 
 
-class LogGauges:
-    """Keeps the gauges at how the log stands; called after each look at it."""
-
-    def __init__(self) -> None:
-        self._sequenced = 0
-
-    def show(self, state: LogState) -> None:
-        LOG_SIZE.set(state.size)
-        LOG_WAITING.set(state.waiting)
-        LOG_DELAY.set(state.delay.total_seconds())
-        LOG_UNTRUSTED.set(1 if state.refused else 0)
-        LOG_SEQUENCED.inc(state.sequenced - self._sequenced)
-        self._sequenced = state.sequenced
+def cap_refused(cap: str) -> None:
+    """Count a grant or an approval that a cap refused just now."""
+    BINDING_CAPS.labels(_caps.label(cap), "grant").inc()
 
 
 def exposition() -> tuple[bytes, str]:
     """What `/metrics` answers, and its media type."""
     folder = os.environ.get(FOLDER_VARIABLE)
-    if folder is None:
-        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
-    _forget_the_dead(Path(folder))
-    registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+    registry: Collector = REGISTRY
+    if folder is not None:
+        _forget_the_dead(Path(folder))
+        registry = multiprocess.MultiProcessCollector(None, path=folder)  # type: ignore[no-untyped-call]
+    shown = CollectorRegistry()
+    shown.register(_Shown(registry))
+    return generate_latest(shown), CONTENT_TYPE_LATEST
+
+
+class _Shown(Collector):
+    """All but the revisions that nobody decides with any more: their series can't be taken out
+    of a worker's file, and there would be one more after every activation."""
+
+    def __init__(self, whole: Collector) -> None:
+        self._whole = whole
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._whole.collect():
+            if metric.name == _PACK_INFO:
+                metric.samples = [sample for sample in metric.samples if sample.value]
+            yield metric
 
 
 def _forget_the_dead(folder: Path) -> None:
@@ -200,9 +249,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _method() -> str:
-    # Anybody can send any word as a method; only known ones become a time series.
-    known = ("GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH")
-    return request.method if request.method in known else "other"

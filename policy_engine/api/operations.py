@@ -9,7 +9,7 @@ from flask import Response
 from policy_engine import __version__
 from policy_engine.api import metrics, reading, sending
 from policy_engine.api.answers import LiveSchema, ReadySchema
-from policy_engine.api.door import services
+from policy_engine.api.door import node, services
 from policy_engine.api.spec import JSON, Blueprint
 from policy_engine.core.times import format_timestamp
 from policy_engine.ledger.errors import LedgerError
@@ -21,7 +21,7 @@ _TEXT: Final = "text/plain"
 blueprint = Blueprint("operations", __name__, description="For whoever runs the service.")
 
 
-@blueprint.call("GET", "/livez", answers={200: ("It is", LiveSchema)})
+@blueprint.call("GET", "/livez", answers={200: ("It is", LiveSchema)}, cost=0)
 def live() -> Response:
     """Is the process alive?"""
     reading.accepts(JSON)
@@ -32,6 +32,7 @@ def live() -> Response:
     "GET",
     "/readyz",
     answers={200: ("Ready to decide", ReadySchema), 503: ("Not ready", ReadySchema)},
+    cost=0,
 )
 def ready() -> Response:
     """Can this process decide? Says which pack, which matcher, and whether the database answers."""
@@ -40,7 +41,8 @@ def ready() -> Response:
     answers = _database_answers()
     refused = services().ledger.log.refusal
     usable = state.revision is not None and state.blocked is None
-    is_ready = answers and usable and refused is None
+    stopping = node().stopping
+    is_ready = answers and usable and refused is None and not stopping
     body = {
         "status": "ready" if is_ready else "unready",
         "pack": _pack(state),
@@ -50,6 +52,7 @@ def ready() -> Response:
             "answers": answers,
         },
         "log": {"trusted": refused is None, "because": refused},
+        "stopping": stopping,
         "version": __version__,
     }
     return sending.json(body, 200 if is_ready else 503)

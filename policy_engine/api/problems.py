@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Final
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from policy_engine.api import logs
@@ -32,12 +32,13 @@ CODES: Final[Mapping[int, str]] = {
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
     406: "NOT_ACCEPTABLE",
+    408: "BODY_TOO_SLOW",
     409: "CONFLICT",
     410: "GONE",
     413: "BODY_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
     422: "INVALID_REQUEST",
-    429: "TOO_MANY_REQUESTS",
+    429: "RATE_LIMITED",
     500: "INTERNAL_ERROR",
     503: "UNAVAILABLE",
 }
@@ -201,6 +202,12 @@ def _later(status: int, code: str, detail: str, seconds: int = RETRY_AFTER_SECON
     return Problem(status, code, detail, headers={"Retry-After": str(seconds)})
 
 
+OVERLOADED: Final = _later(
+    503, "OVERLOADED", "more calls come than can be answered; nothing happened, try again later"
+)
+"""Said at the entrance, before a request is looked at."""
+
+
 def respond(problem: Problem) -> Response:
     """The answer itself; the request must have an id (see `logs.begin`)."""
     response = Response(
@@ -224,6 +231,6 @@ def handle(error: Exception) -> Response:
         return respond(Problem(404, CODES[404], "there is nothing at this address"))
     problem = problem_of(error)
     if problem is None:
-        logs.unexpected(error, request.url_rule.rule if request.url_rule else None)
+        logs.unexpected(error, logs.route())
         problem = Problem(500, CODES[500], INTERNAL)
     return respond(problem)

@@ -6,12 +6,14 @@ import re
 from typing import Any, Final, NoReturn
 
 import marshmallow
-from flask import Request, request
+from flask import Request, g, request
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from policy_engine.api import logs
 from policy_engine.api.door import principal
 from policy_engine.api.problems import ProblemError, invalid, problem_error
+from policy_engine.api.slow_bodies import TOO_SLOW, Wait
 from policy_engine.ledger.shapes import IdempotencyKey
 from policy_engine.wire.containers import StrictSchema
 from policy_engine.wire.fields import problems_in
@@ -20,7 +22,8 @@ from policy_engine.wire.strict_json import MAX_BYTES
 
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 MAX_PACK_BYTES: Final = 4 * 1024 * 1024
-_KEY = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
+_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,128}", re.ASCII)
+"""No comma: a header that was sent twice reaches us as one, with a comma in between."""
 
 
 def body_bytes(max_bytes: int = MAX_BYTES) -> bytes:
@@ -44,15 +47,29 @@ def body_bytes(max_bytes: int = MAX_BYTES) -> bytes:
         )
     # One byte more: a body whose length isn't declared is cut at the maximum without a word.
     request.max_content_length = max_bytes + 1
-    try:
-        body = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        body = None
+    with Wait(request.environ, logs.request_id()) as wait:
+        try:
+            body = request.get_data(cache=False)
+        except RequestEntityTooLarge:
+            body = None
+    if wait.over:
+        raise ProblemError(TOO_SLOW)
     if body is None or len(body) > max_bytes:
         raise problem_error(
             413, "BODY_TOO_LARGE", f"the body is larger than {max_bytes} bytes; send less at once"
         )
+    if len(body) < (request.content_length or 0):
+        # Not the call that its client made: nothing may be kept under its key.
+        raise problem_error(
+            400, "BODY_INCOMPLETE", "the body is shorter than `Content-Length`; send it again"
+        )
+    g.body_read = True
     return body
+
+
+def unread() -> bool:
+    """Does the request carry a body that nobody has read to its end?"""
+    return has_body() and not g.get("body_read", False)
 
 
 def has_body() -> bool:
@@ -83,7 +100,7 @@ def key(body: bytes, *, required: bool = True) -> IdempotencyKey | None:
         raise problem_error(
             400,
             "IDEMPOTENCY_KEY_INVALID",
-            "send one `Idempotency-Key` of 1 to 128 visible ASCII characters",
+            "send one `Idempotency-Key` of 1 to 128 visible ASCII characters without a comma",
         )
     caller = principal()
     return IdempotencyKey(

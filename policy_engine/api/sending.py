@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import orjson
-from flask import Response, g
+from flask import Response, g, request
 
-from policy_engine.api import metrics
+from policy_engine.api import logs, metrics
 from policy_engine.api.door import principal, services
 from policy_engine.api.problems import MEDIA_TYPE, problem_of
 from policy_engine.ledger.shapes import Answer, IdempotencyKey
@@ -36,6 +36,7 @@ def decided(read: Callable[[], object], key: IdempotencyKey | None, *, dry_run: 
         return refused(error, None if dry_run else key)
     if result.decided is not None:
         metrics.decided(result.decided, dry_run=dry_run)
+        logs.decided(result.decided.decision_id)
     return result.answer
 
 
@@ -52,14 +53,20 @@ def written(
 
 def refused(error: Exception, key: IdempotencyKey | None) -> Answer:
     """The problem of a final refusal, kept under the key, or what the key answered before."""
+    if isinstance(error, BadBodyError) and request.content_length is None:
+        key = None  # of a body without a length nobody can say whether all of it came
     problem = problem_of(error)
     assert problem is not None
-    answer = Answer(
+    refusal = Answer(
         problem.status,
         orjson.dumps(problem.body(g.request_id)),
         ((_CONTENT_TYPE, MEDIA_TYPE),),
     )
-    return kept(answer, key)
+    answer = kept(refusal, key)
+    cap = problem.more.get("binding_cap")
+    if isinstance(cap, str) and not answer.replayed:
+        metrics.cap_refused(cap)
+    return answer
 
 
 def kept(answer: Answer, key: IdempotencyKey | None) -> Answer:
@@ -100,6 +107,8 @@ def answer(of: Answer) -> Response:
     place, _, name = headers.get("Location", "").rpartition("/")
     if place == "/v1/decisions":
         g.decision_id = name
+    elif place == "/v1/grants":
+        g.grant_id = name
     if media_type == MEDIA_TYPE:
         g.problem_code = orjson.loads(of.body)["code"]
     return response

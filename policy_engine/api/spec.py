@@ -12,7 +12,7 @@ from marshmallow import Schema
 from policy_engine import __version__
 from policy_engine.api import problems
 from policy_engine.api.answers import ProblemSchema
-from policy_engine.api.door import SCHEME_NAME, opens_to
+from policy_engine.api.door import SCHEME_NAME, costs, opens_to
 from policy_engine.api.reading import StrictParser
 from policy_engine.usecases.principals import Scope
 
@@ -28,6 +28,7 @@ _ABOUT = (
 _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
     401: {"WWW-Authenticate": "How to authenticate."},
     409: {"Retry-After": "Seconds to wait, where trying again helps."},
+    429: {"Retry-After": "Seconds to wait before the next call."},
     503: {"Retry-After": "Seconds to wait before trying again."},
 }
 
@@ -49,7 +50,8 @@ class Blueprint(flask_smorest.Blueprint):
 
     def arguments(self, schema: Any, **options: Any) -> Callable[[_View], _View]:
         """As in flask-smorest; which problems a call answers with is said in `call`."""
-        decorate = super().arguments(schema, **options)
+        # One instance for all calls: making one costs more than reading a query with it.
+        decorate = super().arguments(schema() if isinstance(schema, type) else schema, **options)
 
         def without_answers(view: _View) -> _View:
             decorated: Any = decorate(view)
@@ -68,15 +70,26 @@ class Blueprint(flask_smorest.Blueprint):
         headers: Mapping[int, Mapping[str, str]] | None = None,
         problems: Iterable[int] = (),
         key: str | None = None,
+        cost: int = 1,
         **more: Any,
     ) -> Callable[[_View], _View]:
         """Registers a view for a method of a path.
 
         `answers`: status → (description, schema, or media type of a plain answer). `problems`:
-        other statuses than 401 and 403. `key`: when it needs an `Idempotency-Key`.
+        other statuses than those of any call with a credential, an id, a body or a cost. `key`:
+        when it needs an `Idempotency-Key`. `cost`: what it takes of the client's allowance, in
+        units of a decision; 0: it is never limited.
         """
         open_to = tuple(scopes)
-        statuses = {*problems, *((401, 403) if open_to else ()), 406, 500}
+        statuses = {
+            *problems,
+            *((401, 403) if open_to else ()),
+            *((404,) if "<" in path else ()),
+            *((408,) if "requestBody" in more else ()),
+            *((429,) if cost else ()),
+            406,
+            500,
+        }
         document = {
             "responses": {
                 **{
@@ -91,7 +104,7 @@ class Blueprint(flask_smorest.Blueprint):
 
         def register(view: _View) -> _View:
             document["operationId"] = view.__name__
-            described = self.doc(**document)(opens_to(*open_to)(view))
+            described = self.doc(**document)(costs(cost)(opens_to(*open_to)(view)))
             if key is not None:
                 # Not by `doc`: that would take the place of the query's parameters.
                 notebook = described._apidoc.setdefault("arguments", {})  # noqa: SLF001
@@ -133,7 +146,9 @@ def _answer(
 ) -> dict[str, Any]:
     described: dict[str, Any] = {"description": description}
     if isinstance(what, str):
-        described["content"] = {what: {"schema": {"type": "string"}}}
+        # Of other media types a schema would be read as that of the document in it.
+        schema = {"schema": {"type": "string"}} if what.startswith("text/") else {}
+        described["content"] = {what: schema}
     else:
         described["content"] = {JSON: {"schema": what}}
     if headers:
@@ -154,7 +169,7 @@ def _key(needed: str) -> dict[str, Any]:
         "name": "Idempotency-Key",
         "required": needed == "required",
         "description": f"Any text of your own, the same when you try again; {needed}.",
-        "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+        "schema": {"type": "string", "pattern": r"^[!-+\--~]{1,128}$"},
     }
 
 

@@ -229,6 +229,7 @@ blueprint = Blueprint("statements", __name__, description="What one customer got
     "GET",
     "/v1/customers/<path:customer_id>/statement",
     scopes=(Scope.AUDIT,),
+    cost=10,
     answers={200: ("The statement", StatementSchema)},
     problems=(404, 422, 503),
 )

@@ -28,7 +28,8 @@ def caps(order: str | None, customer: str | None, agent: str | None, output: str
     Those of scope pack are always shown; without an option, they alone.
     """
     given = {"order": order, "customer": customer, "agent": agent}
-    read = {} if not any(given.values()) else typed(CapsQuerySchema(), given)
+    asked = any(each is not None for each in given.values())
+    read = typed(CapsQuerySchema(), given) if asked else {}
     with opened_services(with_pack=True) as services:
         whose = use.Whose(read.get("order"), read.get("customer"), read.get("agent"))
         found = use.caps(services, AUDITOR, whose)

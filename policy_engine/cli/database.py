@@ -10,11 +10,18 @@ import click
 
 from policy_engine import bootstrap
 from policy_engine.cli.frame import CommandError, ExitCode
-from policy_engine.ledger.errors import LedgerError, UnavailableError, UntrustedLogError
+from policy_engine.ledger.errors import (
+    IdempotencyMismatchError,
+    LedgerError,
+    StillRunningError,
+    UnavailableError,
+    UntrustedLogError,
+)
 from policy_engine.ledger.ledger import Ledger
 from policy_engine.packs.holder import NoPackError
 from policy_engine.rete import MatcherError
 from policy_engine.settings import Settings, SettingsError, read_settings
+from policy_engine.tracing import TracingError
 from policy_engine.usecases import packs
 from policy_engine.usecases.errors import UseCaseError
 from policy_engine.usecases.services import Services
@@ -52,6 +59,8 @@ def failures_told() -> Iterator[None]:
         raise CommandError(
             str(error), "check POLICY_ENGINE_DATABASE_URL; `policy-engine doctor` looks closer"
         ) from error
+    except (IdempotencyMismatchError, StillRunningError) as error:
+        raise CommandError(str(error)) from error
     except LedgerError as error:
         raise CommandError(str(error), "`policy-engine doctor` looks closer") from error
     except UseCaseError as error:
@@ -60,6 +69,9 @@ def failures_told() -> Iterator[None]:
         raise CommandError(str(error), "run `policy-engine pack activate DIR`") from error
     except MatcherError as error:
         raise CommandError(str(error)) from error
+    except TracingError as error:
+        text, _, advice = str(error).partition("; ")
+        raise CommandError(text, advice) from error
 
 
 def _more(error: UseCaseError) -> str | None:

@@ -18,7 +18,7 @@ from policy_engine.settings import Settings
 from policy_engine.usecases.principals import Scope
 
 _CLIENT = "development"
-_BY = "serve --dev"
+BY_DEVELOPMENT = "serve --dev"
 _LATE = timedelta(days=6)
 
 
@@ -62,11 +62,11 @@ def prepare_development(configured: Settings) -> Development:
 
 def _only_key(ledger: Ledger, ceiling: str) -> str:
     for credential in ledger.credentials.list():
-        if credential.created_by == _BY and credential.revoked_at is None:
-            ledger.credentials.revoke(credential.id, _BY)
+        if credential.created_by == BY_DEVELOPMENT and credential.revoked_at is None:
+            ledger.credentials.revoke(credential.id, BY_DEVELOPMENT)
     scopes = frozenset(scope.value for scope in Scope)
     terms = CredentialTerms(client=_CLIENT, scopes=scopes, ceiling=ceiling)
-    return ledger.credentials.create(terms, _BY).key
+    return ledger.credentials.create(terms, BY_DEVELOPMENT).key
 
 
 def _highest(pack: Pack) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from policy_engine import bootstrap
-from policy_engine.cli import doctor_ledger, doctor_service
+from policy_engine.cli import doctor_ledger, doctor_machine, doctor_service
 from policy_engine.cli.doctor_findings import Check, Finding, Patient, State
 from policy_engine.cli.frame import ExitCode, show_json, show_table, verb
 from policy_engine.ledger.errors import LedgerError, SecretError
@@ -18,9 +18,11 @@ from policy_engine.settings import SettingsError, read_settings
 @verb("policy-engine doctor")
 @click.pass_context
 def doctor(ctx: click.Context, output: str) -> None:
-    """Check configuration, secret key, database, migrations, active pack, log, grants, clock and
-    matcher.
+    """Check whether the service can run here, and say what to do where it can't.
 
+    Looks at the configuration, the matcher, the secret key, who can change files, free disk, the
+    database, its migrations, its server and the role, the active pack, the log with its
+    checkpoints and key, grants that wait, API keys, the tokens' issuer, tracing and the clock.
     Exits 1 when something is wrong; a warning alone is no failure.
     """
     findings = list(examine())
@@ -71,13 +73,19 @@ def _tried(check: Check, patient: Patient) -> Iterator[Finding]:
 CHECKS: tuple[Check, ...] = (
     doctor_service.check_matcher,
     doctor_service.check_secret_key,
+    doctor_machine.check_files,
+    doctor_machine.check_disk,
     doctor_service.check_database,
     doctor_service.check_migrations,
+    doctor_machine.check_server,
     doctor_service.check_active_pack,
     doctor_ledger.check_log,
     doctor_ledger.check_checkpoints,
     doctor_ledger.check_log_key,
     doctor_ledger.check_grants,
+    doctor_machine.check_keys,
+    doctor_machine.check_issuer,
+    doctor_machine.check_tracing,
     doctor_service.check_clock,
 )
 """Add a check by writing a function and naming it here."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
+from time import time
 
 from policy_engine.cli.doctor_findings import Finding, Patient, State
 from policy_engine.core.grants import GrantStatus
+from policy_engine.core.times import format_duration
 from policy_engine.ledger.errors import LedgerError
 from policy_engine.ledger.grant_shapes import GrantFilter, GrantView
 from policy_engine.ledger.log.notes import NoteError
@@ -64,11 +67,20 @@ def check_checkpoints(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             "checkpoints",
             State.WARNING,
-            f"`{path}` ends at {size} of {latest.size} signed entries",
+            f"`{path}` ends at {size} of {latest.size} signed entries, {_age(path)}",
             "see that the service runs here and may write it",
         )
         return
-    yield Finding("checkpoints", State.OK, f"`{path}` is up to date")
+    yield Finding("checkpoints", State.OK, f"`{path}` is up to date, {_age(path)}")
+
+
+def _age(path: Path) -> str:
+    try:
+        written = path.stat().st_mtime
+    except FileNotFoundError:
+        return "and was never written"
+    age = timedelta(seconds=max(0, round(time() - written)))
+    return f"written {format_duration(age)} ago"
 
 
 def check_log_key(patient: Patient) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from policy_engine.rete import MatcherError, best_matcher
 
 _CLOCK_APART = timedelta(seconds=2)
 _BUILT_AFTER = datetime(2025, 1, 1, tzinfo=UTC)
-_LEAST_FREE_BYTES = 200 * 2**20
 
 
 def check_matcher(patient: Patient) -> Iterator[Finding]:
@@ -66,11 +64,6 @@ def check_database(patient: Patient) -> Iterator[Finding]:
         yield Finding("database", State.WRONG, str(error), advice)
         return
     yield Finding("database", State.OK, f"{kind} answers")
-    if file is not None:
-        free = shutil.disk_usage(file.resolve().parent).free
-        if free < _LEAST_FREE_BYTES:
-            detail = f"{free // 2**20} MiB left beside `{file}`"
-            yield Finding("disk", State.WARNING, detail, "make room: a full disk stops decisions")
 
 
 def check_migrations(patient: Patient) -> Iterator[Finding]:

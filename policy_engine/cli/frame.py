@@ -210,7 +210,8 @@ def show_table(
     """Results for people. Cells are plain text, shown as they are."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold")
+        # An id is copied into the next command.
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
     for row in rows:
         table.add_row(*(plain(cell) for cell in row))
     console = screen()

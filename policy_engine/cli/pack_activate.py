@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
 from policy_engine.cli.database import by_option, opened_services
 from policy_engine.cli.frame import CommandError, ExitCode, show_json, verb
-from policy_engine.cli.pack_folder import check_result, counted, errors_of, problem_line
+from policy_engine.cli.pack_folder import (
+    REVISION,
+    check_result,
+    counted,
+    errors_of,
+    problem_line,
+)
 from policy_engine.core.times import format_timestamp
 from policy_engine.packs.files import PackFiles
 from policy_engine.usecases import packs
-
-_REVISION = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
 @verb(
@@ -32,7 +35,7 @@ def activate(what: str, by: str, output: str) -> None:
     within a second. Exits 3, and changes nothing, when the pack has errors.
     """
     folder = Path(what)
-    revision = _REVISION.fullmatch(what) is not None
+    revision = REVISION.fullmatch(what) is not None
     if not revision and not folder.is_dir():
         raise click.BadParameter(
             f"`{what}` is no folder and no revision", param_hint="DIR|REVISION"

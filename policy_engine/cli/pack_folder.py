@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from policy_engine.core.policy import Pack
 from policy_engine.packs.files import PackFiles, PackFilesError
 from policy_engine.packs.loading import Loaded, load
 from policy_engine.packs.problems import Problem, Severity
+
+REVISION = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+"""How a stored pack is named."""
 
 pack_argument = click.argument(
     "folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)

@@ -16,10 +16,11 @@ _HERE = "policy_engine.cli"
         "test": f"{_HERE}.pack_test:test",
         "show": f"{_HERE}.pack_show:show",
         "explain": f"{_HERE}.pack_explain:explain",
+        "diff": f"{_HERE}.pack_diff:diff",
         "schema": f"{_HERE}.pack_schema:schema",
         "activate": f"{_HERE}.pack_activate:activate",
     },
     epilog="\b\nExample:\n  policy-engine pack check policies",
 )
 def pack() -> None:
-    """Check, test, show, explain and activate policy packs."""
+    """Check, test, show, explain, compare and activate policy packs."""

@@ -9,22 +9,31 @@ import socket
 import tempfile
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from threading import Thread
 from time import sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 import click
 
-from policy_engine import bootstrap
+from policy_engine import bootstrap, tracing
+from policy_engine.cli import connections
 from policy_engine.cli.database import failures_told, opened, settings
 from policy_engine.cli.development import Development, prepare_development
 from policy_engine.cli.frame import CommandError, ExitCode, tell_failure, verb
 from policy_engine.settings import Settings
 
+if TYPE_CHECKING:
+    from policy_engine.api.node import Node
+
 _METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _STOP_SECONDS = 30
-"""How long a worker may finish what is in flight after SIGTERM."""
+"""After SIGTERM the service is gone within this time, whatever is in flight."""
+_CLOSE_SECONDS = 3
+"""Of it, kept for what comes after the workers are killed."""
+_SPARE_THREADS = 16
+"""Beside those that work or wait: they refuse what is too much, and answer probes."""
 
 
 @verb(
@@ -61,6 +70,9 @@ def serve(dev: bool, output: str, **chosen: Any) -> None:
         configured = replace(configured, workers=1, log_json=False)
     _check_workers(configured)
     _check_port(configured.host, configured.port)
+    if configured.tracing:
+        with failures_told():
+            tracing.check()
     development = None
     if dev:
         development = prepare_development(configured)
@@ -115,21 +127,32 @@ def _run(configured: Settings, development: Development | None) -> None:
     from granian.constants import Interfaces
     from granian.log import LogLevels
 
-    click.echo(f"starting on {_address(configured)}", err=True)
+    from policy_engine.api import logs
+    from policy_engine.api.node import Node
+    from policy_engine.cli.draining import Drain
+
+    logs.configure(configured.log_level, configured.log_json)
+    logs.log.info("starting", address=_address(configured), workers=configured.workers)
+    node = Node(configured)
+    drain_seconds = configured.drain_time.total_seconds()
     server = Granian(
         "policy_engine",
         address=configured.host,
         port=configured.port,
         interface=Interfaces.WSGI,
         workers=configured.workers,
-        blocking_threads=configured.threads,
+        blocking_threads=configured.threads + configured.queue + _SPARE_THREADS,
+        **connections.bounds(configured),
         respawn_failed_workers=True,
-        workers_kill_timeout=_STOP_SECONDS,
+        workers_kill_timeout=_STOP_SECONDS - _CLOSE_SECONDS - ceil(drain_seconds),
         log_level=LogLevels.error,
         log_dictconfig=_SERVER_LOG,
     )
+    connections.watch_bodies(configured)
     os.register_at_fork(after_in_child=_stop_at_once)
-    server.serve(target_loader=partial(_load, configured, development), wrap_loader=False)
+    server.on_startup(Drain(node, drain_seconds, server.signal_handler_interrupt).install)
+    loader = partial(_load, configured, development, node)
+    server.serve(target_loader=loader, wrap_loader=False)
 
 
 def _stop_at_once() -> None:
@@ -143,23 +166,18 @@ def _stop_at_once() -> None:
 
 
 _SERVER_LOG: dict[str, Any] = {
-    "handlers": {
-        "console": {
-            "formatter": "generic",
-            "class": "logging.StreamHandler",
-            "stream": "ext://sys.stderr",
-        }
-    },
-    "loggers": {"_granian": {"handlers": ["console"], "propagate": False}},
+    "handlers": {},
+    "loggers": {"_granian": {"handlers": [], "propagate": True}},
 }
-"""The server's own errors go where the log goes; requests are logged by the application."""
+"""The server's own errors go where the log goes (`logs.configure`), in the same form; requests
+are logged by the application."""
 
 
-def _load(configured: Settings, development: Development | None) -> Any:
+def _load(configured: Settings, development: Development | None, node: Node) -> Any:
     """Runs in each worker, after the fork: threads and connections must be its own."""
     try:
         with failures_told():
-            app = bootstrap.application(configured)
+            app = bootstrap.application(configured, node)
     except Exception as error:  # noqa: BLE001 - a worker's last words, in one line
         raise SystemExit(tell_failure(error)) from None
     if development is not None:

@@ -165,3 +165,5 @@ class Decision:
     """The script: message id and outcome, rendered outside the core."""
     policies: tuple[str, ...] = field(default=())
     """The policies that apply and are effective."""
+    reason_codes: Mapping[str, str] = field(default_factory=dict)
+    """Of each of them, the code that finance books it under."""

@@ -39,13 +39,14 @@ from policy_engine.core.policy import ACTS, Pack
 from policy_engine.core.ports import Matcher, Usage, UsagePort, UsageQuestion
 from policy_engine.core.request import DecisionRequest
 
-SEMANTICS = 1
-"""The number of these rules. A change of what a decision comes to takes the next number and
-keeps the evaluator of this one, so that old records evaluate to the same bytes."""
-
 
 class Engine:
     """A compiled pack that answers requests. Safe to use from several threads."""
+
+    semantics = 1
+    """The number of these rules. A change of what a decision comes to takes the next number and
+    keeps the evaluator of this one (`core.semantics`), so that old records evaluate to the same
+    bytes."""
 
     def __init__(self, pack: Pack, matcher: Matcher) -> None:
         self.pack = pack
@@ -226,6 +227,7 @@ class _Evaluation:
             follow_ups=guided.follow_ups,
             message=guided.message,
             policies=tuple(each.policy.id for each in self.matched),
+            reason_codes={each.policy.id: each.policy.reason_code for each in self.matched},
         )
 
 
@@ -239,4 +241,4 @@ def _refusal(gives: list[Give]) -> Refusal:
     return Refusal.CAP_EXHAUSTED
 
 
-__all__ = ["SEMANTICS", "DecisionOutcome", "Engine"]
+__all__ = ["DecisionOutcome", "Engine"]

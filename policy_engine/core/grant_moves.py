@@ -19,7 +19,7 @@ from policy_engine.core.grants import (
     RemedyState,
     moved_shares,
 )
-from policy_engine.core.money import split
+from policy_engine.core.money import Money, split
 from policy_engine.core.policy import WHOLE_ONLY
 
 EXPIRY_GRACE = timedelta(days=3)
@@ -29,10 +29,18 @@ EXPIRY_GRACE = timedelta(days=3)
 class ImpossibleMoveError(Exception):
     """The grant's present state forbids the move; `code` is stable, the text says the state."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, minor: int | None = None) -> None:
+        """`minor`: an amount that the text leaves room for, as `{}`."""
         super().__init__(detail)
         self.code = code
-        self.detail = detail
+        self._detail = detail
+        self._minor = minor
+
+    def told(self, currency: str) -> str:
+        """The text, with its amount in the currency of the grant."""
+        if self._minor is None:
+            return self._detail
+        return self._detail.replace("{}", str(Money(self._minor, currency)), 1)
 
 
 def opened(taking: Taking, now: datetime) -> tuple[Entry, ...]:
@@ -59,7 +67,7 @@ def approved(state: GrantState, now: datetime, amount: int | None) -> tuple[Entr
     least = 1 if state.pending else 0
     if amount is not None and not least <= amount <= state.pending:
         raise ImpossibleMoveError(
-            "AMOUNT_ABOVE_PENDING", f"{state.pending} minor units are pending"
+            "AMOUNT_ABOVE_PENDING", "{} waits; approve that or a part of it", state.pending
         )
     left, ended = state.pending if amount is None else amount, False
     entries: list[Entry] = []
@@ -139,7 +147,7 @@ def reversed_(
     most = sum(each.usable for each in able)
     if not able or (amount is not None and not 0 < amount <= most):
         raise ImpossibleMoveError(
-            "NOT_REVERSIBLE", f"{most} minor units can be reversed; the grant is {state.status}"
+            "NOT_REVERSIBLE", f"{{}} can be reversed; the grant is `{state.status}`", most
         )
     left = most if amount is None else amount
     entries: list[Entry] = []
@@ -179,7 +187,7 @@ def _waiting(state: GrantState, now: datetime) -> list[tuple[int, Entry]]:
     lapsed = state.pending_until is not None and now >= state.pending_until
     reserves = state.open_reserves()
     if not reserves or lapsed:
-        raise ImpossibleMoveError("NOT_PENDING", f"the grant is {state.status}")
+        raise ImpossibleMoveError("NOT_PENDING", f"nothing waits; the grant is `{state.status}`")
     return reserves
 
 
@@ -217,7 +225,7 @@ def _remedy(state: GrantState, remedy: str) -> RemedyState:
 def _enough(state: RemedyState, amount: int) -> None:
     if amount <= 0 or amount > state.usable:
         raise ImpossibleMoveError(
-            "AMOUNT_ABOVE_LEFT", f"{state.usable} minor units are left of `{state.remedy.id}`"
+            "AMOUNT_ABOVE_LEFT", f"{{}} is left of `{state.remedy.id}`", state.usable
         )
 
 

@@ -205,6 +205,8 @@ def caps_now(
     caps = scoped_caps(pack, tuple(pack.roles.values()), {part.policy for part in asked})
     counters = counters_of(caps, ids, request.currency)
     usage = usage_port.read(UsageQuestion(counters, request.order_id, ()))
+    # What limits are a share of is money of the decision's request. Money is never derived, so
+    # no rule has to be matched; and what the request didn't say leaves no headroom.
     facts = FactBase(pack.facts, request, now)
     return CapsNow(cap_readings(caps, ids, facts, usage), line_room(facts, usage))
 

@@ -1,27 +1,37 @@
-"""Counters, movements and states as stored, against what the entries come to."""
+"""Counters, movements and states as stored, against what the entries come to.
+
+Grants are read a page at a time, and sums are kept on disk, so memory grows with neither.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, Select, Table, exists, func, or_, select
 
 from policy_engine.core.grant_moves import next_due
 from policy_engine.core.headroom import line_key
 from policy_engine.core.times import format_timestamp
-from policy_engine.ledger.counting import FOR_EVER, Place, counter_id, described
+from policy_engine.ledger.building import KeptClass, kept_classes
+from policy_engine.ledger.counting import FOR_EVER, CounterClass, Place
 from policy_engine.ledger.grant_tables import (
     CAP_MOVEMENT,
     GRANT,
+    GRANT_ENTRY,
+    GRANT_REMEDY,
     GRANT_STATE,
     LIMIT_COUNTER,
     LINE_MOVEMENT,
     ORDER_PIN,
 )
-from policy_engine.ledger.rebuilding import Rebuilt, kept_classes, rebuilt
+from policy_engine.ledger.rebuilding import Rebuilt, rebuilt
+from policy_engine.ledger.sums import Sums
 from policy_engine.ledger.tables import instant
+
+_PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,121 +57,149 @@ def differences(
     """All of them, on one consistent view; none means that every counter is right."""
     total = connection.execute(select(func.count()).select_from(GRANT)).scalar_one()
     kept = kept_classes(connection)
-    sums: dict[Place, int] = {}
-    first_grants: dict[str, str] = {}
-    grants = set()
-    for each in rebuilt(connection):
-        grants.add(each.grant.id)
-        first_grants.setdefault(each.grant.order_id, each.grant.id)
-        for place, amount in each.counted(kept).items():
-            sums[place] = sums.get(place, 0) + amount
-        yield from _movements(connection, each)
-        yield from _state(connection, each)
-        progress(len(grants), total)
-    yield from _strays(connection, grants)
-    yield from _counters(connection, sums, {each.id for each in kept})
-    yield from _pins(connection, first_grants)
+    with Sums() as sums:
+        done, last = 0, ""
+        while page := rebuilt(connection, last, _PAGE):
+            sums.add(_counted(page, kept))
+            yield from _movements(connection, page)
+            yield from _states(connection, page)
+            done, last = done + len(page), page[-1].grant.id
+            progress(done, total)
+        yield from _strays(connection)
+        yield from _counters(connection, sums, {each.of.id for each in kept})
+    yield from _pins(connection)
 
 
-def _movements(connection: Connection, each: Rebuilt) -> Iterator[Difference]:
-    caps = {
+def _counted(page: Sequence[Rebuilt], kept: Iterable[KeptClass]) -> Iterator[tuple[Place, int]]:
+    """What grants add to each counter; one that is still being built has those up to a point."""
+    for each in page:
+        yield from each.counted(_having(each.grant.id, kept)).items()
+
+
+def _having(grant_id: str, kept: Iterable[KeptClass]) -> list[CounterClass]:
+    return [each.of for each in kept if each.built_to is None or grant_id <= each.built_to]
+
+
+def _movements(connection: Connection, page: Sequence[Rebuilt]) -> Iterator[Difference]:
+    by_grant = _by_grant(connection, CAP_MOVEMENT, page)
+    lines_by_grant = _by_grant(connection, LINE_MOVEMENT, page, by_order=True)
+    for each in page:
+        caps = {(row.record_id, row.position): _cap(row) for row in by_grant[each.grant.id]}
+        yield from _compared("cap_movement", _caps(each), caps)
+        lines = {
+            (row.record_id, row.position): (row.remedy, row.line, row.minor, row.order_id)
+            for row in lines_by_grant[each.grant.id]
+        }
+        yield from _compared("line_movement", _lines(each), lines)
+
+
+def _caps(each: Rebuilt) -> dict[tuple[str, int], Any]:
+    grant = each.grant
+    return {
         (record_id, position): (
             effect.remedy,
-            *each.grant.holder.remedies[effect.remedy],
+            *grant.holder.remedies[effect.remedy],
             effect.minor,
             effect.presence,
             effect.counted_at,
-            each.grant.order_id,
-            each.grant.customer,
-            each.grant.agent.id,
-            each.grant.currency,
+            grant.order_id,
+            grant.customer,
+            grant.agent.id,
+            grant.currency,
         )
         for record_id, some in each.effects
         for position, effect in enumerate(some)
     }
-    query = select(CAP_MOVEMENT).where(CAP_MOVEMENT.c.grant_id == each.grant.id)
-    stored = {
-        (row.record_id, row.position): (
-            row.remedy,
-            row.kind,
-            row.policy,
-            row.minor,
-            row.presence,
-            row.counted_at_us,
-            row.order_id,
-            row.customer,
-            row.agent_id,
-            row.currency,
-        )
-        for row in connection.execute(query)
-    }
-    yield from _compared("cap_movement", caps, stored)
-    lines = {
+
+
+def _cap(row: Any) -> tuple[Any, ...]:
+    return (
+        row.remedy,
+        row.kind,
+        row.policy,
+        row.minor,
+        row.presence,
+        row.counted_at_us,
+        row.order_id,
+        row.customer,
+        row.agent_id,
+        row.currency,
+    )
+
+
+def _lines(each: Rebuilt) -> dict[tuple[str, int], Any]:
+    return {
         (record_id, position): (remedy, line_key(share.line), share.minor, each.grant.order_id)
         for record_id, some in each.lines
         for position, (remedy, share) in enumerate(some)
     }
-    query = select(LINE_MOVEMENT).where(
-        LINE_MOVEMENT.c.order_id == each.grant.order_id,
-        LINE_MOVEMENT.c.grant_id == each.grant.id,
-    )
-    found = {
-        (row.record_id, row.position): (row.remedy, row.line, row.minor, row.order_id)
-        for row in connection.execute(query)
-    }
-    yield from _compared("line_movement", lines, found)
 
 
-def _state(connection: Connection, each: Rebuilt) -> Iterator[Difference]:
-    query = select(GRANT_STATE).where(GRANT_STATE.c.grant_id == each.grant.id)
-    row = connection.execute(query).one_or_none()
-    expected = {each.grant.id: (each.state.status.value, next_due(each.state))}
-    stored = {} if row is None else {each.grant.id: (row.status, row.due_at_us)}
-    yield from _compared("grant_state", expected, stored)
+def _states(connection: Connection, page: Sequence[Rebuilt]) -> Iterator[Difference]:
+    by_grant = _by_grant(connection, GRANT_STATE, page)
+    for each in page:
+        expected = {each.grant.id: (each.state.status.value, next_due(each.state))}
+        stored = {row.grant_id: (row.status, row.due_at_us) for row in by_grant[each.grant.id]}
+        yield from _compared("grant_state", expected, stored)
 
 
-def _strays(connection: Connection, grants: set[str]) -> Iterator[Difference]:
-    """Rows of grants that there are none of."""
-    for table in (CAP_MOVEMENT, LINE_MOVEMENT, GRANT_STATE):
-        query = select(table.c.grant_id).distinct()
-        for grant_id in connection.execute(query).scalars():
-            if grant_id not in grants:
-                yield Difference(table.name, f"grant {grant_id}", "no such grant", "rows")
-
-
-def _counters(
-    connection: Connection, sums: Mapping[Place, int], kept: set[str]
-) -> Iterator[Difference]:
-    expected = {
-        (counter_id(place.key), place.period_us): (described(place.key), amount)
-        for place, amount in sums.items()
-    }
-    query = select(LIMIT_COUNTER, LIMIT_COUNTER.c["class"].label("of"))
+def _by_grant(
+    connection: Connection, table: Table, page: Sequence[Rebuilt], *, by_order: bool = False
+) -> Mapping[str, list[Row[Any]]]:
+    """The rows of some grants. `by_order`: the table is indexed by the order alone."""
+    query = select(table).where(table.c.grant_id.in_([each.grant.id for each in page]))
+    if by_order:
+        query = query.where(table.c.order_id.in_({each.grant.order_id for each in page}))
+    found: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in connection.execute(query):
-        key = (row.counter, row.period_us)
-        text, amount = expected.pop(key, (row.described, 0))
-        if row.of not in kept:
-            continue
-        if amount != row.amount or text != row.described:
-            where = _counter(row.described, row.period_us)
-            yield Difference("limit_counter", where, str(amount), str(row.amount))
-    for (_, period_us), (text, amount) in expected.items():
-        if amount:
-            where = _counter(text, period_us)
-            yield Difference("limit_counter", where, str(amount), "no row")
+        found[row.grant_id].append(row)
+    return found
 
 
-def _counter(text: str, period_us: int) -> str:
-    """A counter in words; of a calendar window also the period that it stands for."""
-    return text if period_us == FOR_EVER else f"{text} from {format_timestamp(instant(period_us))}"
+def _strays(connection: Connection) -> Iterator[Difference]:
+    """Rows of grants that there are none of."""
+    for table in (CAP_MOVEMENT, LINE_MOVEMENT, GRANT_STATE, GRANT_ENTRY, GRANT_REMEDY):
+        missing = ~exists().where(GRANT.c.id == table.c.grant_id)
+        for row in _streamed(connection, select(table.c.grant_id).where(missing).distinct()):
+            yield Difference(table.name, f"grant {row.grant_id}", "no such grant", "rows")
 
 
-def _pins(connection: Connection, first: Mapping[str, str]) -> Iterator[Difference]:
-    stored = {row.order_id: row.first_grant_id for row in connection.execute(select(ORDER_PIN))}
-    for order_id, grant_id in first.items():
-        if stored.get(order_id) is None:
-            found = "no pin" if order_id not in stored else "nothing granted"
-            yield Difference("order_pin", f"order {order_id}", f"granted by {grant_id}", found)
+def _counters(connection: Connection, sums: Sums, kept: set[str]) -> Iterator[Difference]:
+    query = select(LIMIT_COUNTER).where(LIMIT_COUNTER.c["class"].in_(kept))
+    rows = _streamed(connection, query)
+    sums.compare((row.counter, row.period_us, row.described, row.amount) for row in rows)
+    for described, period_us, expected, stored in sums.differing():
+        where = described
+        if period_us != FOR_EVER:
+            where += f" from {format_timestamp(instant(period_us))}"
+        found = "no row" if stored is None else str(stored)
+        yield Difference("limit_counter", where, str(expected), found)
+
+
+def _pins(connection: Connection) -> Iterator[Difference]:
+    """Orders that something was granted on, and whose pin doesn't say so."""
+    pinned = ORDER_PIN.c
+    query = (
+        select(GRANT.c.order_id, func.min(GRANT.c.id).label("first"), pinned.order_id.label("pin"))
+        .outerjoin(ORDER_PIN, pinned.order_id == GRANT.c.order_id)
+        .where(or_(pinned.order_id.is_(None), ~_grant_of_the_order()))
+        .group_by(GRANT.c.order_id, pinned.order_id)
+    )
+    for row in _streamed(connection, query):
+        found = "no pin" if row.pin is None else "nothing of that order granted"
+        yield Difference("order_pin", f"order {row.order_id}", f"granted by {row.first}", found)
+
+
+def _grant_of_the_order() -> Any:
+    first = GRANT.alias("first_grant")
+    return exists().where(
+        first.c.id == ORDER_PIN.c.first_grant_id, first.c.order_id == ORDER_PIN.c.order_id
+    )
+
+
+def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+    """Rows as they come, a thousand at a time."""
+    return iter(connection.execute(query, execution_options={"yield_per": 1_000}))
 
 
 def _compared(

@@ -49,7 +49,7 @@ class CounterClass:
 
     @property
     def id(self) -> str:
-        return _hash(self.described)
+        return hashed(self.described)
 
     @classmethod
     def from_description(cls, text: str) -> CounterClass:
@@ -189,7 +189,7 @@ def _calendar_start(window: Window, at: datetime) -> int:
 @lru_cache(maxsize=16384)
 def counter_id(key: CounterKey) -> str:
     """What a counter is stored under: it depends on nothing but what is counted."""
-    return _hash(described(key))
+    return hashed(described(key))
 
 
 def described(key: CounterKey) -> str:
@@ -223,5 +223,6 @@ def _text(parts: list[object]) -> str:
     return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
 
 
-def _hash(text: str) -> str:
+def hashed(text: str) -> str:
+    """What counters and classes are stored under: a hash of what they count, in words."""
     return hashlib.sha256(text.encode()).hexdigest()

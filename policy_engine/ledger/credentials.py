@@ -24,6 +24,7 @@ from policy_engine.core.times import format_timestamp
 from policy_engine.ledger.database import Database
 from policy_engine.ledger.errors import UnknownCredentialError
 from policy_engine.ledger.events import record_event
+from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.shapes import Credential, CredentialTerms, NewKey
 from policy_engine.ledger.tables import CREDENTIAL, REVOCATION
 
@@ -45,8 +46,9 @@ class _Remembered:
 class KeyRing:
     """The API keys on record."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, secret: InstanceSecret) -> None:
         self._database = database
+        self._secret = secret
         self._lock = threading.Lock()
         self._remembered: dict[str, _Remembered] = {}
         self._revocations = 0
@@ -77,6 +79,11 @@ class KeyRing:
         if expires_at is not None and expires_at <= datetime.now(UTC):
             return None
         return found.credential
+
+    def remembers(self, key: str) -> bool:
+        """Is it by its id a key that was found on record lately, good or not by now?"""
+        parts = _KEY.fullmatch(key)
+        return parts is not None and parts[1] in self._remembered
 
     def revoke(self, credential_id: str, by: str) -> Credential:
         """Revokes a key for good; revoking it again changes nothing. UnknownCredentialError."""
@@ -142,7 +149,9 @@ class KeyRing:
         }
         row = {
             "id": credential_id,
-            "record_id": record_event(connection, "credential_created", now, by, fields),
+            "record_id": record_event(
+                connection, self._secret, "credential_created", now, by, fields
+            ),
             "secret_hash": secret_hash,
             **stated,
             "created_by": by,
@@ -161,7 +170,9 @@ class KeyRing:
             fields = {"credential": credential_id}
             revocation = {
                 "credential_id": credential_id,
-                "record_id": record_event(connection, "credential_revoked", now, by, fields),
+                "record_id": record_event(
+                    connection, self._secret, "credential_revoked", now, by, fields
+                ),
                 "revoked_by": by,
                 "revoked_at_us": now,
             }

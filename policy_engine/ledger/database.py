@@ -19,6 +19,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import QueuePool
 
 from policy_engine.ledger.errors import LedgerError, UnavailableError, UntrustedLogError
 
@@ -35,6 +36,17 @@ class Opening:
     now: datetime
     kept: tuple[bytes, bytes] | None = None
     """(fingerprint, answer_sealed) of an earlier call under the same key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a process keeps its database, at one instant."""
+
+    connections: int
+    """Connections that are in use."""
+    connections_limit: int
+    calls: int
+    """Calls that use a connection or wait for one."""
 
 
 class Database(Protocol):
@@ -67,6 +79,10 @@ class Database(Protocol):
         """Ledger time."""
         ...
 
+    def load(self) -> Load:
+        """How busy it is; asks nothing of it and waits for nothing."""
+        ...
+
     def refuse(self, because: str | None) -> None:
         """From now on nothing is written; None: from now on it is again."""
         ...
@@ -87,6 +103,11 @@ class Gate:
         self._closed = False
         self.refusal: str | None = None
         """Why no call that writes is let in."""
+
+    @property
+    def calls(self) -> int:
+        """How many are inside."""
+        return self._inside
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -115,6 +136,14 @@ class Gate:
             first, self._closed = not self._closed, True
             self._changed.wait_for(lambda: self._inside == 0)
             return first
+
+
+def load_of(gate: Gate, *engines: Engine) -> Load:
+    """What passes the gate, and what the engines' pools hold."""
+    pools = [engine.pool for engine in engines if isinstance(engine.pool, QueuePool)]
+    return Load(
+        sum(pool.checkedout() for pool in pools), sum(pool.size() for pool in pools), gate.calls
+    )
 
 
 @contextmanager

@@ -52,6 +52,6 @@ class Subjects:
         now = self._database.now(connection)
         connection.execute(delete(SUBJECT).where(mine))
         fields = {"subject": subject, "key": key_id.hex()}
-        record_id = record_event(connection, "erasure", now, by, fields)
+        record_id = record_event(connection, self._secret, "erasure", now, by, fields)
         count = select(func.count()).select_from(DECISION).where(DECISION.c.customer == subject)
         return Erasure(subject, record_id, now, connection.execute(count).scalar_one())

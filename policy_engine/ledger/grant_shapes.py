@@ -89,7 +89,7 @@ class Move:
     actor: str | None = None
     """Who did it; None: time alone."""
     references: tuple[str, ...] = ()
-    """The caller's own references, kept as pseudonyms for looking up."""
+    """Pseudonyms of the caller's own references that the grant can be found by from now on."""
     opens: bool = False
     """The grant itself is new."""
 

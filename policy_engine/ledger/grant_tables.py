@@ -183,4 +183,5 @@ LIMIT_CLASS = Table(
     METADATA,
     Column("class", String, primary_key=True),
     required("described", String),
+    Column("built_to", String),
 )

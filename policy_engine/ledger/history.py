@@ -118,7 +118,7 @@ class History:
         """Records that somebody looked (an export, a statement); returns the record's id."""
         return self._database.write(
             lambda connection: record_event(
-                connection, kind, self._database.now(connection), by, fields
+                connection, self._secret, kind, self._database.now(connection), by, fields
             )
         )
 

@@ -20,7 +20,7 @@ from policy_engine.ledger.errors import ErasedError, IdempotencyMismatchError
 from policy_engine.ledger.sealing import Sealer
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.shapes import Answer, IdempotencyKey
-from policy_engine.ledger.tables import IDEMPOTENCY
+from policy_engine.ledger.tables import IDEMPOTENCY, micros
 from policy_engine.ledger.writing import Row
 
 KEPT_AT_LEAST = timedelta(days=1)
@@ -44,16 +44,18 @@ class KeptAnswers:
         now: datetime,
     ) -> Row:
         """The row that keeps `answer`; `decisions` are (id, answer) of those just recorded."""
-        key_hash = self.key_hash(key)
+        key_hash, fingerprint = self.key_hash(key), self._fingerprint(key)
         kept = {
             "status": answer.status,
             "headers": answer.headers,
             "parts": list(_parts(answer.body, decisions)),
+            "kept_since_us": micros(now),
         }
+        sealed = self._sealer.seal(kept_context(key_hash, fingerprint), json.dumps(kept).encode())
         values = {
             "key_hash": key_hash,
-            "fingerprint": self._fingerprint(key),
-            "answer_sealed": self._sealer.seal(key_hash, json.dumps(kept).encode()),
+            "fingerprint": fingerprint,
+            "answer_sealed": sealed,
             "created_at_us": now,
         }
         return IDEMPOTENCY, values
@@ -73,7 +75,8 @@ class KeptAnswers:
         fingerprint, sealed = opening.kept
         if not hmac.compare_digest(fingerprint, self._fingerprint(key)):
             raise IdempotencyMismatchError
-        kept = json.loads(self._sealer.open(self.key_hash(key), sealed))
+        context = kept_context(self.key_hash(key), fingerprint)
+        kept = json.loads(self._sealer.open(context, sealed))
         body = bytearray()
         for part in kept["parts"]:
             if "decision" in part:
@@ -96,6 +99,11 @@ class KeptAnswers:
             # The length first, so that no two calls run together into the same bytes.
             digest.update(len(part).to_bytes(8) + part)
         return digest.digest()
+
+
+def kept_context(key_hash: bytes, fingerprint: bytes) -> bytes:
+    """What a kept answer is bound to."""
+    return key_hash + fingerprint
 
 
 def sweep(connection: Connection, before: datetime) -> int:

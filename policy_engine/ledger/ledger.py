@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from time import time_ns
 from typing import TypeVar
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
+from policy_engine import tracing
 from policy_engine.ledger import idempotency, schema
 from policy_engine.ledger.counter_check import Difference, Progress, differences
 from policy_engine.ledger.credentials import KeyRing
-from policy_engine.ledger.database import Database, kind_of
+from policy_engine.ledger.database import Database, Job, Load, kind_of
 from policy_engine.ledger.decisions import DecisionBook
 from policy_engine.ledger.erasing import Subjects
 from policy_engine.ledger.errors import UnavailableError
@@ -25,6 +27,7 @@ from policy_engine.ledger.packs import PackStore
 from policy_engine.ledger.postgres import PostgresDatabase
 from policy_engine.ledger.sealing import Sealer
 from policy_engine.ledger.secret import InstanceSecret
+from policy_engine.ledger.server import Server, look
 from policy_engine.ledger.shapes import Answer, IdempotencyKey
 from policy_engine.ledger.sqlite import SqliteDatabase
 from policy_engine.ledger.transaction import Books, Snapshot, Transaction
@@ -50,8 +53,8 @@ class Ledger:
         self.grants = GrantBook(database, secret, sealer, self.decisions)
         self.orders = OrderBook(database)
         self._books = Books(database, self.decisions, self.grants)
-        self.packs = PackStore(database)
-        self.credentials = KeyRing(database)
+        self.packs = PackStore(database, secret)
+        self.credentials = KeyRing(database, secret)
         self.subjects = Subjects(database, secret)
         self.log = VerifiableLog(database, secret)
         self.history = History(database, secret)
@@ -82,6 +85,16 @@ class Ledger:
         """UnavailableError unless the database answers."""
         self._database.read(lambda connection: connection.execute(select(1)).one())
 
+    def server(self) -> Server | None:
+        """What the database's server lets the service do; None for an embedded database."""
+        if self._database.engine.dialect.name != "postgresql":
+            return None
+        return self._database.read(look)
+
+    def load(self) -> Load:
+        """How busy this process keeps the database; asks nothing of it."""
+        return self._database.load()
+
     def now(self) -> datetime:
         """Ledger time: the database's clock; on SQLite that of the process, never going back."""
         return self._database.read(self._database.now)
@@ -111,13 +124,28 @@ class Ledger:
         with self._database.claim(key_hash):
             for _ in range(_ATTEMPTS):
                 try:
-                    return self._database.write(
+                    return self._written(
                         lambda connection: self._decide(connection, key, key_hash, work)
                     )
                 except IntegrityError as error:
                     if not _raced(error):
                         raise
         raise UnavailableError("too many calls for the same customer or key at once")
+
+    def _written(self, job: Job[T]) -> T:
+        """As `Database.write`, with a span for the time between the job's end and the answer."""
+        done_ns = 0
+
+        def noted(connection: Connection) -> T:
+            nonlocal done_ns
+            result = job(connection)
+            done_ns = time_ns()
+            return result
+
+        with tracing.span("transaction"):
+            result = self._database.write(noted)
+            tracing.past("commit", done_ns)
+            return result
 
     def preview(self, look: Callable[[Snapshot], T]) -> T:
         """Runs `look` on one consistent view; nothing is recorded."""
@@ -155,6 +183,7 @@ class Ledger:
             if again is not None:
                 return again
         transaction = Transaction(connection, opening.now, self._secret, self._sealer, self._books)
+        transaction.call = None if key_hash is None else key_hash.hex()
         answer = work(transaction)
         rows = transaction.rows()
         if key is not None:

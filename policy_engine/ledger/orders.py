@@ -40,6 +40,16 @@ class OrderPin:
     """Of its registration; 0: it was never registered."""
     first_grant_id: str | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """The pin as the record of what changed it holds it."""
+        return {
+            "customer": self.customer,
+            "currency": self.currency,
+            "amounts": dict(self.amounts),
+            "version": self.version,
+            "first_grant": self.first_grant_id,
+        }
+
     def disagrees(self, other: OrderPin) -> str | None:
         """What of `other` contradicts this; None when nothing does."""
         if other.customer != self.customer:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
     Connection,
+    Engine,
     LargeBinary,
     bindparam,
     cast,
@@ -19,8 +21,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
-from policy_engine.ledger.database import Gate, Job, Opening, T, failures_told
+from policy_engine.ledger.database import Gate, Job, Load, Opening, T, failures_told, load_of
 from policy_engine.ledger.errors import StillRunningError
+from policy_engine.ledger.prepared import Prepared
 from policy_engine.ledger.tables import IDEMPOTENCY
 
 _CLOCK = cast(func.clock_timestamp(), TIMESTAMP(timezone=True))
@@ -32,13 +35,17 @@ _KEPT = (
 # One round trip: try the key's lock, look the key up, read the clock. The look-up's snapshot is
 # older than the lock, so it can miss an answer committed in between; then inserting the key
 # fails, and the call begins again (`Ledger.decide`).
-_OPEN = select(
-    func.pg_try_advisory_xact_lock(bindparam("lock", type_=BigInteger)).label("locked"),
-    _CLOCK.label("now"),
-    _KEPT.c.fingerprint,
-    _KEPT.c.answer_sealed,
-).select_from(select(literal(1)).subquery("one").outerjoin(_KEPT, true()))
-_NOW = select(_CLOCK)
+_OPEN = Prepared(
+    select(
+        func.pg_try_advisory_xact_lock(bindparam("lock", type_=BigInteger)).label("locked"),
+        _CLOCK.label("now"),
+        _KEPT.c.fingerprint,
+        _KEPT.c.answer_sealed,
+    ).select_from(select(literal(1)).subquery("one").outerjoin(_KEPT, true()))
+)
+_NOW = Prepared(select(_CLOCK))
+_LONGER_SECONDS = 1.0
+"""A statement's time-out is the server's own; after so much more it isn't there."""
 
 
 class PostgresDatabase:
@@ -61,15 +68,25 @@ class PostgresDatabase:
                 "application_name": "policy-engine",
             },
         )
+        # Needs the driver, which the line above has loaded.
+        from policy_engine.ledger.presence import Presence, watch
+
+        self._presence = Presence()
+        watch(self.engine, self._presence, timeout_seconds + _LONGER_SECONDS)
         self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
 
     def write(self, job: Job[T]) -> T:
-        with self._gate.writing(), failures_told(), self.engine.begin() as connection:
+        with self._gate.writing(), self._transaction(self.engine) as connection:
             return job(connection)
 
     def read(self, job: Job[T]) -> T:
-        with self._gate.inside(), failures_told(), self._snapshots.begin() as connection:
+        with self._gate.inside(), self._transaction(self._snapshots) as connection:
             return job(connection)
+
+    @contextmanager
+    def _transaction(self, engine: Engine) -> Iterator[Connection]:
+        with self._presence.needed(), failures_told(), engine.begin() as connection:
+            yield connection
 
     def claim(self, key_hash: bytes | None) -> AbstractContextManager[None]:  # noqa: ARG002 -- the database's lock, taken in `open`, serves all nodes
         return nullcontext()
@@ -78,15 +95,20 @@ class PostgresDatabase:
         if key_hash is None:
             return Opening(self.now(connection))
         lock = int.from_bytes(key_hash[:8], signed=True)
-        row = connection.execute(_OPEN, {"lock": lock, "key_hash": key_hash}).one()
-        if not row.locked:
+        ((locked, now, fingerprint, answer_sealed),) = _OPEN.run(
+            connection, {"lock": lock, "key_hash": key_hash}
+        )
+        if not locked:
             raise StillRunningError
-        kept = None if row.fingerprint is None else (row.fingerprint, row.answer_sealed)
-        return Opening(row.now, kept)
+        return Opening(now, None if fingerprint is None else (fingerprint, answer_sealed))
 
     def now(self, connection: Connection) -> datetime:
-        now: datetime = connection.execute(_NOW).scalar_one()
+        now: datetime
+        ((now,),) = _NOW.run(connection, {})
         return now
+
+    def load(self) -> Load:
+        return load_of(self._gate, self.engine)
 
     def refuse(self, because: str | None) -> None:
         self._gate.refusal = because

@@ -1,16 +1,19 @@
-"""Statements rendered once and sent as text: those that every decision runs.
+"""Statements rendered once and handed to the driver: those that every decision runs.
 
 SQLAlchemy builds a statement and knows how each type is stored. What it does on every run beyond
-that (finding the statement in its cache, expanding lists, converting by type) is done once here.
+that (finding the statement in its cache, expanding lists, making a result) costs several times
+what SQLite needs to answer, so it is done once here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Unpack
+from typing import Any
 
-from sqlalchemy import ClauseElement, Connection, CursorResult, Dialect
+from sqlalchemy import ClauseElement, Connection, Dialect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 Convert = Callable[[Any], Any]
@@ -48,21 +51,50 @@ class Prepared:
     statement: ClauseElement
     _rendered: dict[str, _Rendered] = field(default_factory=dict)
 
-    def run(self, connection: Connection, parameters: Mapping[str, Any]) -> CursorResult[Unpack[tuple[Any, ...]]]:
-        """Runs once. Raises as `Connection.execute` does."""
+    def run(self, connection: Connection, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Runs once → its rows. Raises as `Connection.execute` does."""
         rendered = self._in(connection.dialect)
-        return connection.exec_driver_sql(rendered.text, rendered.parameters(parameters))
+        with _cursor(connection, rendered) as cursor:
+            cursor.execute(rendered.text, rendered.parameters(parameters))
+            return cursor.fetchall() if cursor.description else []
 
     def run_all(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Runs for each of the rows."""
         rendered = self._in(connection.dialect)
-        connection.exec_driver_sql(rendered.text, [rendered.parameters(row) for row in rows])
+        with _cursor(connection, rendered) as cursor:
+            for row in rows:
+                cursor.execute(rendered.text, rendered.parameters(row))
 
     def _in(self, dialect: Dialect) -> _Rendered:
         found = self._rendered.get(dialect.name)
         if found is None:
             found = self._rendered[dialect.name] = _render(self.statement, dialect)
         return found
+
+
+@contextmanager
+def _cursor(connection: Connection, rendered: _Rendered) -> Iterator[Any]:
+    """The driver's cursor; what it raises comes as SQLAlchemy would tell it."""
+    beneath = connection.connection
+    driver = connection.dialect.loaded_dbapi
+    cursor = beneath.cursor()
+    try:
+        yield cursor
+    except driver.Error as error:
+        gone = connection.dialect.is_disconnect(error, beneath, cursor)
+        if gone:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            rendered.text,
+            None,
+            error,
+            driver.Error,
+            hide_parameters=True,
+            connection_invalidated=gone,
+            dialect=connection.dialect,
+        ) from error
+    finally:
+        cursor.close()
 
 
 def _render(statement: ClauseElement, dialect: Dialect) -> _Rendered:

@@ -12,7 +12,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -32,8 +33,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 
-from policy_engine.ledger.database import Gate, Job, Opening, T, failures_told
+from policy_engine.ledger.database import Gate, Job, Load, Opening, T, failures_told, load_of
 from policy_engine.ledger.errors import StillRunningError, UnavailableError
+from policy_engine.ledger.prepared import Prepared
 from policy_engine.ledger.tables import IDEMPOTENCY, instant
 
 _QUEUED_AT_MOST = 512
@@ -48,8 +50,14 @@ _PRAGMAS = (
     "secure_delete=ON",  # a destroyed key leaves no bytes behind in the file
 )
 _LATEST = text("SELECT recorded_at_us FROM record ORDER BY rowid DESC LIMIT 1")
-_KEPT = select(IDEMPOTENCY.c.fingerprint, IDEMPOTENCY.c.answer_sealed).where(
-    IDEMPOTENCY.c.key_hash == bindparam("key_hash", type_=LargeBinary)
+# A savepoint of SQLAlchemy's costs as much as what a decision writes.
+_BEGIN_JOB = Prepared(text("SAVEPOINT job"))
+_UNDO_JOB = Prepared(text("ROLLBACK TO job"))
+_END_JOB = Prepared(text("RELEASE job"))
+_KEPT = Prepared(
+    select(IDEMPOTENCY.c.fingerprint, IDEMPOTENCY.c.answer_sealed).where(
+        IDEMPOTENCY.c.key_hash == bindparam("key_hash", type_=LargeBinary)
+    )
 )
 
 
@@ -106,9 +114,11 @@ class SqliteDatabase:
                 self._queue.put_nowait(queued)
             except queue.Full:
                 raise UnavailableError("too many calls wait for the database") from None
-            wait([queued.future], self._timeout_seconds)
-            if queued.future.cancel():
-                raise UnavailableError("the database is too busy")
+            try:
+                queued.future.exception(self._timeout_seconds)
+            except FutureTimeoutError:
+                if queued.future.cancel():
+                    raise UnavailableError("the database is too busy") from None
             # It has ended, or begun; then only its end tells whether it happened.
             result: T = queued.future.result()
             return result
@@ -135,12 +145,15 @@ class SqliteDatabase:
     def open(self, connection: Connection, key_hash: bytes | None) -> Opening:
         kept = None
         if key_hash is not None:
-            row = connection.execute(_KEPT, {"key_hash": key_hash}).one_or_none()
-            kept = None if row is None else (row.fingerprint, row.answer_sealed)
+            for fingerprint, answer_sealed in _KEPT.run(connection, {"key_hash": key_hash}):
+                kept = (fingerprint, answer_sealed)
         return Opening(self.now(connection), kept)
 
     def now(self, connection: Connection) -> datetime:
         return self._clock.now(connection)
+
+    def load(self) -> Load:
+        return load_of(self._gate, self.engine, self._readers)
 
     def refuse(self, because: str | None) -> None:
         self._gate.refusal = because
@@ -212,15 +225,16 @@ class SqliteDatabase:
 def _run(connection: Connection, queued: _Queued) -> _Outcome:
     if not queued.begin():
         return _Outcome()
-    savepoint = connection.begin_nested()
+    _BEGIN_JOB.run(connection, {})
     try:
         result = queued.context.run(queued.job, connection)
     except Exception as error:  # noqa: BLE001 -- raised again where the job was handed in
         # Where SQLite has already given up the whole transaction (a full disk, say), this
         # raises, and the group fails as one.
-        savepoint.rollback()
+        _UNDO_JOB.run(connection, {})
+        _END_JOB.run(connection, {})
         return _Outcome(error=error)
-    savepoint.commit()
+    _END_JOB.run(connection, {})
     return _Outcome(result)
 
 

@@ -64,7 +64,6 @@ class SubjectKeys:
         ]
 
     def _stored(self, subject: str) -> SubjectKey | None:
-        row = _BY_SUBJECT.run(self._connection, {"subject": subject}).one_or_none()
-        if row is None:
-            return None
-        return self._sealer.stored_key(subject, row[0], row[1])
+        for key_id, key_sealed in _BY_SUBJECT.run(self._connection, {"subject": subject}):
+            return self._sealer.stored_key(subject, key_id, key_sealed)
+        return None

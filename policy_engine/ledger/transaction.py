@@ -112,6 +112,8 @@ class Transaction(Snapshot):
         self._answers: list[tuple[str, str, bytes]] = []
         self._repeated: list[tuple[str, bytes]] = []
         self.grants = GrantWriting(connection, secret)
+        self.call: str | None = None
+        """A hash of the idempotency key that the answer is kept under; None without a key."""
 
     def look_at_the_clock(self) -> datetime:
         """Ledger time from now on; to be called once everything is locked."""

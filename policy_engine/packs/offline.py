@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Any
 
 from policy_engine.core.decision import Decision
-from policy_engine.core.evaluation import Engine
 from policy_engine.core.money import MoneyError
 from policy_engine.core.policy import Pack
 from policy_engine.core.ports import Matcher
 from policy_engine.core.request import Agent, DecisionRequest
+from policy_engine.core.semantics import current_engine
 from policy_engine.packs.earlier_grants import EarlierGrant, EarlierGrants
 from policy_engine.packs.scripts import render_script
 from policy_engine.wire.decisions import decision_body
@@ -40,7 +40,7 @@ class OfflineEngine:
 
     def __init__(self, pack: Pack, matcher: Matcher) -> None:
         self.pack = pack
-        self._engine = Engine(pack, matcher)
+        self._engine = current_engine(pack, matcher)
 
     @property
     def matcher_name(self) -> str:

@@ -88,7 +88,7 @@ def show(pack: Pack, policy: str | None = None, locale: str | None = None) -> Sh
             ShownRole(role.name, _listed(role.may, "all kinds"), role.approver or "")
             for role in pack.roles.values()
         ),
-        caps=tuple(_cap(cap) for cap in pack.caps if policy is None or _concerns(cap, policy)),
+        caps=tuple(shown_cap(cap) for cap in pack.caps if policy is None or _concerns(cap, policy)),
         policies=tuple(_policy(pack, each, used) for each in chosen),
     )
 
@@ -97,7 +97,8 @@ def _concerns(cap: Cap, policy: str) -> bool:
     return cap.policies is None or policy in cap.policies
 
 
-def _cap(cap: Cap) -> ShownCap:
+def shown_cap(cap: Cap) -> ShownCap:
+    """One cap in words."""
     match cap.window:
         case None:
             window = "for ever"
@@ -142,7 +143,7 @@ def _policy(pack: Pack, policy: Policy, locale: str) -> ShownPolicy:
                 condition_text(plan.when),
                 tuple(remedy_text(remedy) for remedy in plan.remedies),
                 tuple(need.kind for need in (*policy.evidence, *plan.evidence)),
-                tuple(_options(plan.rank, plan.takes_add_ons, plan.fallback, plan.floor)),
+                tuple(options_text(plan.rank, plan.takes_add_ons, plan.fallback, plan.floor)),
             )
             for plan in policy.plans
         ),
@@ -163,7 +164,7 @@ def _policy(pack: Pack, policy: Policy, locale: str) -> ShownPolicy:
             for action in policy.actions
         ),
         parameters=tuple(
-            ShownParameter(name, _value(value), name not in policy.unconfirmed)
+            ShownParameter(name, value_text(value), name not in policy.unconfirmed)
             for name, value in policy.parameters.items()
         ),
     )
@@ -227,7 +228,8 @@ def _base(remedy: RemedyRule) -> Iterator[str]:
             pass
 
 
-def _options(rank: int, takes_add_ons: bool, fallback: bool, floor: object) -> Iterator[str]:
+def options_text(rank: int, takes_add_ons: bool, fallback: bool, floor: object) -> Iterator[str]:
+    """The options of a plan that are not what they are unless set."""
     if rank:
         yield f"rank {rank}"
     if not takes_add_ons:
@@ -246,7 +248,8 @@ def _listed(names: Iterable[str] | None, otherwise: str) -> str:
     return otherwise if names is None else ", ".join(sorted(names))
 
 
-def _value(value: object) -> str:
+def value_text(value: object) -> str:
+    """A value of a pack as people write it: `5`, `15.00 CNY, 3.00 USD`."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{_value(inner)} {name}" for name, inner in value.items())
+        return ", ".join(f"{value_text(inner)} {name}" for name, inner in value.items())
     return str(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
@@ -131,7 +131,10 @@ class Beancount(JournalFormat):
         return ":".join(filter(None, parts))
 
 
-JOURNALS: Final = {"hledger": Hledger, "beancount": Beancount}
+JOURNALS: Final[Mapping[str, Callable[[tzinfo], JournalFormat]]] = {
+    "hledger": Hledger,
+    "beancount": Beancount,
+}
 
 
 def _proof(of: Transaction) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,7 @@ def _by(caller: Principal, moving: Moving, texts: dict[str, str | None]) -> Said
     if grant.approver is None:
         raise ConflictError(
             "NOT_PENDING",
-            f"the grant is {moving.state.status}",
+            f"nothing waits; the grant is `{moving.state.status}`",
             {"state": moving.state.status.value},
         )
     if person.role not in moving.packs.active.approver_chain(grant.approver):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from policy_engine import __version__
+from policy_engine import __version__, tracing
 from policy_engine.core.decision import Decision
 from policy_engine.core.evaluation import Engine
 from policy_engine.core.money import MoneyError
@@ -198,7 +198,12 @@ class _Case:
     def _evaluate(self, now: datetime, usage: NotedUsage) -> Decision:
         self._check_reported(now)
         try:
-            return self.engine.evaluate(self.read.request, self.read.as_of or now, usage)
+            with tracing.span(
+                "evaluation", pack=self.pack.revision, matcher=self.engine.matcher_name
+            ):
+                decision = self.engine.evaluate(self.read.request, self.read.as_of or now, usage)
+                tracing.describe(outcome=decision.outcome.value)
+                return decision
         except MoneyError as error:
             raise InvalidInputError([InputProblem("", "AMOUNT_TOO_LARGE", str(error))]) from None
 
@@ -238,6 +243,7 @@ class _Case:
             client=self.caller.client,
             role_from=self.caller.source_of_role,
             matcher=self.engine.matcher_name,
+            semantics=self.engine.semantics,
             engine=__version__,
             time_zone_data=TIME_ZONE_DATA,
             settings={},

@@ -24,7 +24,8 @@ log = structlog.stdlib.get_logger("policy_engine")
 class PackFollower:
     """A thread that polls the pointer, and one that watches the folder if there is one.
 
-    `told` gets the state after every change of it. Call `start` after a worker was forked.
+    `told` gets the state at the start and after every change of it. Call `start` after a worker
+    was forked.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class PackFollower:
     def start(self) -> None:
         """Take the active pack now, if it can be had, and keep following."""
         self._follow()
+        # Also of a pack that this process itself had made the active one before.
+        self._tell(self._services.packs.state)
         if self._folder is not None:
             self._take_folder(self._folder)
             self._begin("pack-folder", self._watch)

@@ -20,6 +20,7 @@ from policy_engine.core.grants import (
 )
 from policy_engine.core.times import format_duration, format_timestamp
 from policy_engine.ledger.grant_shapes import Grant, Happened, StoredGrant
+from policy_engine.ledger.orders import OrderPin
 from policy_engine.wire.decisions import money_body
 
 Json = dict[str, Any]
@@ -160,9 +161,12 @@ def grant_record(
     role_from: str,
     before: Sequence[CapReading],
     after: Sequence[CapReading],
+    spends: Sequence[str],
+    pin: OrderPin | None,
 ) -> Json:
     """The record of a new grant. `asked` in minor units; None: all that was offered. Caps as they
-    stood before it and stand after."""
+    stood before it and stand after. `spends`: pseudonyms of the evidence that serves this order
+    from now on; `pin`: what the order is pinned to now, None where nothing changed."""
     return {
         "kind": "grant",
         "id": new.id,
@@ -197,6 +201,8 @@ def grant_record(
         ],
         "entries": entry_records(added, 0),
         "caps": {"before": cap_records(before), "after": cap_records(after)},
+        "spends": list(spends),
+        "pin": None if pin is None else pin.as_json(),
         "sealed": None,
     }
 

@@ -49,6 +49,16 @@ class Said:
     references: tuple[str, ...] = ()
     """Those among the texts that the grant can be found by."""
 
+    @property
+    def actor_record(self) -> dict[str, str | None]:
+        """Who it was, as a record says it."""
+        return {
+            "id": self.actor,
+            "role": self.role,
+            "client": self.client,
+            "credential": self.credential,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -127,42 +137,25 @@ class Moving:
     ) -> Written:
         """Writes entries with their record and all that they move."""
         grant, before, ledger = self.grant, self.state, self.transaction.grants
-        classes = classes_of(self.packs.active)
+        classes = ledger.classes(self.packs.active, grant.id)
         changes = changes_of(grant, before, added, classes, self.now)
         caps_before, caps_after, expected = self._caps(changes, usage)
         ledger.apply(stored_changes(changes), expected)
         record_id = self.services.new_id()
         after = fold(grant.remedies, (*before.entries, *added), grant.pending_until)
+        found_by = ledger.new_references(grant.id, () if said is None else said.references)
         record = {
-            "kind": "grant_move",
-            "id": record_id,
-            "grant": grant.id,
-            "move": move,
-            "at": format_timestamp(self.now),
-            "actor": None
-            if said is None
-            else {
-                "id": said.actor,
-                "role": said.role,
-                "client": said.client,
-                "credential": said.credential,
-            },
-            "customer": grant.customer,
-            "pack_revision": self.packs.active.revision,
-            "engine": __version__,
-            "status": {"before": before.status.value, "after": after.status.value},
-            "entries": entry_records(added, len(before.entries)),
+            **self._record(record_id, move, added, after, said),
             "caps": {
                 "before": None if caps_before is None else cap_records(caps_before),
                 "after": None if caps_after is None else cap_records(caps_after),
             },
-            "sealed": self._sealed(record_id, said),
+            "found_by": list(found_by),
         }
         content = canonical(record)
         self.transaction.add_record(record_id, "grant_move", content)
         actor = None if said is None else said.actor
-        references = () if said is None else said.references
-        ledger.add(Move(record_id, grant, before, added, actor, references))
+        ledger.add(Move(record_id, grant, before, added, actor, found_by))
         happened = Happened(record_id, actor, {} if said is None else said.texts)
         stored = replace(
             self.stored,
@@ -171,6 +164,29 @@ class Moving:
             digests={**self.stored.digests, record_id: leaf_digest(content)},
         )
         return Written(stored, caps_after, record_id)
+
+    def _record(
+        self,
+        record_id: str,
+        move: str,
+        added: tuple[Entry, ...],
+        after: GrantState,
+        said: Said | None,
+    ) -> dict[str, Any]:
+        return {
+            "kind": "grant_move",
+            "id": record_id,
+            "grant": self.grant.id,
+            "move": move,
+            "at": format_timestamp(self.now),
+            "actor": None if said is None else said.actor_record,
+            "customer": self.grant.customer,
+            "pack_revision": self.packs.active.revision,
+            "engine": __version__,
+            "status": {"before": self.state.status.value, "after": after.status.value},
+            "entries": entry_records(added, len(self.state.entries)),
+            "sealed": self._sealed(record_id, said),
+        }
 
     def _caps(
         self, changes: Mapping[Place, int], usage: GrantUsage | None
@@ -225,7 +241,7 @@ def move(
         try:
             written = act(moving)
         except ImpossibleMoveError as error:
-            raise impossible(error, moving.state) from None
+            raise _impossible(error, moving) from None
         body = orjson.dumps(body_for(caller, written))
         transaction.keep_answer(written.record_id, moving.grant.customer, body)
         return Answer(201, body, (("Location", f"/v1/grants/{grant_id}"),))
@@ -314,8 +330,9 @@ def view_of(services: Services, caller: Principal) -> GrantView:
     return GrantView(client=caller.client, approves=approves)
 
 
-def impossible(error: ImpossibleMoveError, state: GrantState) -> ConflictError:
-    return ConflictError(error.code, error.detail, {"state": state.status.value})
+def _impossible(error: ImpossibleMoveError, moving: Moving) -> ConflictError:
+    detail = error.told(moving.grant.currency)
+    return ConflictError(error.code, detail, {"state": moving.state.status.value})
 
 
 def no_such_grant() -> NotFoundError:

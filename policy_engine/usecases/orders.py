@@ -55,10 +55,10 @@ def register(services: Services, caller: Principal, new: NewOrder, key: Idempote
         registration = Registration(
             new.id, pin.version + 1, record_id, now, caller.client, customer, dict(new.order)
         )
-        record = _record(transaction, caller, registration, new.customer_id)
-        transaction.add_record(record_id, "order_registration", record)
         known = wanted.amounts if pin.first_grant_id is None else pin.completed(wanted)
         pin = replace(pin, amounts=known, version=registration.version)
+        record = _record(transaction, caller, registration, new.customer_id, pin)
+        transaction.add_record(record_id, "order_registration", record)
         transaction.grants.register(registration, pin)
         audit = {"record": record_id, "digest": leaf_digest(record)}
         body = orjson.dumps(_body(registration, new.customer_id, audit))
@@ -97,6 +97,7 @@ def _record(
     caller: Principal,
     registration: Registration,
     customer_id: str,
+    pin: OrderPin,
 ) -> bytes:
     record_id = registration.record_id
     personal = canonical({"customer": customer_id})
@@ -112,6 +113,8 @@ def _record(
             "version": registration.version,
             "customer": registration.customer,
             "registered": dict(registration.order),
+            "pin": pin.as_json(),
+            "call": transaction.call,
             "sealed": {"subject": sealed.subject, "sealed": sealed.sealed},
         }
     )

@@ -154,9 +154,12 @@ def _good(services: Services, revision: str, loaded: Loaded) -> Loaded:
 
 def _activate(services: Services, loaded: Loaded, revision: str, by: str) -> Activated:
     assert loaded.pack is not None
+    counts = classes_of(loaded.pack)
+    # This may take a while; until it is done, this process goes on following.
+    services.ledger.packs.build(revision, counts)
     with services.packs.changing:
         before = services.ledger.packs.active()
-        activation = services.ledger.packs.activate(revision, by, classes_of(loaded.pack))
+        activation = services.ledger.packs.activate(revision, by, counts)
         if services.packs.revision != revision or services.packs.state.blocked is not None:
             services.packs.swap(loaded.pack, activation.activated_at)
     previous = None if before is None else before.revision

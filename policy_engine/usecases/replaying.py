@@ -24,9 +24,10 @@ _NAMED_BY: Final = ("plan", "cap", "fact", "kind", "action", "milestone")
 def replayed(
     services: Services, caller: Principal, decision_id: str, revision: str | None
 ) -> dict[str, Any]:
-    """Whether the decision comes to the same, and where not.
+    """Whether the decision comes to the same, and where not: by the rules that it was made by, or
+    under another revision by those of today.
 
-    Raises NotFoundError, GoneError, ForbiddenError, UnknownRevisionError, and
+    Raises NotFoundError, GoneError, ForbiddenError, UnknownRevisionError, NotReadyError, and
     InvalidInputError where another revision doesn't take the request or the record.
     """
     found = stored(services, caller, decision_id)
@@ -42,7 +43,8 @@ def replayed(
     if personal is None:
         raise GoneError("ERASED", "the customer of this decision has been erased")
     try:
-        result = replay(record, orjson.loads(personal), services.library.engine(chosen))
+        own = record["versions"]["semantics"] if chosen == found.pack_revision else None
+        result = replay(record, orjson.loads(personal), services.library.engine(chosen, own))
     except ReplayError as error:
         raise _does_not_fit(str(error)) from None
     except InvalidInputError as error:

@@ -110,7 +110,7 @@ class OfferTaking:
         evidence = tuple(
             sorted({(each.kind, each.reference) for each in request.evidence if each.reference})
         )
-        self._ledger.spend(evidence, request.order_id, now)
+        spends = self._ledger.spend([text for _, text in evidence], request.order_id, now)
         usage = GrantUsage(self._transaction.usage(now, pin), states.question().counters, evidence)
         taking = take(pack, request, now, asked, usage)
         if usage.ledger.standing.due and not settled:
@@ -119,7 +119,7 @@ class OfferTaking:
             raise _spent(sorted(usage.found.spent_evidence))
         if isinstance(taking, CapShortfall):
             raise _exhausted(taking, self._wanted.plan, request.currency)
-        return self._write(offer, pin, taking, states, usage)
+        return self._write(offer, pin, taking, states, usage, spends)
 
     def _offer(self) -> _Offer:
         wanted = self._wanted
@@ -191,14 +191,16 @@ class OfferTaking:
         taking: Taking,
         states: CapStates,
         usage: GrantUsage,
+        spends: Sequence[str],
     ) -> Answer:
         new = self._new_grant(offer, taking, pin.customer)
         nothing = fold(new.remedies, (), new.pending_until)
         added = opened(taking, new.granted_at)
-        changes = changes_of(new, nothing, added, classes_of(self._packs.active), new.granted_at)
+        classes = self._ledger.classes(self._packs.active, new.id)
+        changes = changes_of(new, nothing, added, classes, new.granted_at)
         after = usage.ledger.after(usage.found, changes)
         self._ledger.apply(stored_changes(changes), usage.ledger.expected(after, changes))
-        self._pin(pin, offer, new)
+        pinned = self._pin(pin, offer, new)
         state = fold(new.remedies, added, new.pending_until)
         before_caps, after_caps = states.readings(usage.found), states.readings(after)
         amount = self._wanted.amount
@@ -210,6 +212,8 @@ class OfferTaking:
                 role_from=self._caller.source_of_role,
                 before=before_caps,
                 after=after_caps,
+                spends=spends,
+                pin=pinned,
             )
         )
         self._transaction.add_record(new.id, "grant", record)
@@ -228,14 +232,17 @@ class OfferTaking:
         self._transaction.keep_answer(new.id, new.customer, body)
         return Answer(201, body, (("Location", f"/v1/grants/{new.id}"),))
 
-    def _pin(self, pin: OrderPin, offer: _Offer, new: Grant) -> None:
-        """What the order is pinned to once something was granted on it."""
+    def _pin(self, pin: OrderPin, offer: _Offer, new: Grant) -> OrderPin | None:
+        """What the order is pinned to from this grant on; None where that changes nothing."""
         said = pin_of_request(offer.request, pin.customer)
         pinned = replace(
             pin, amounts=pin.completed(said), first_grant_id=pin.first_grant_id or new.id
         )
         if pinned != pin:
             self._ledger.pin(pinned)
+            return pinned
+        # Where there was no pin, the order was locked with the one that this grant makes.
+        return pinned if pinned.first_grant_id == new.id else None
 
     def _new_grant(self, offer: _Offer, taking: Taking, customer: str) -> Grant:
         now = self._transaction.now

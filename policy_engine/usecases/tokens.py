@@ -81,13 +81,11 @@ class IssuerKeys:
 
     def _take(self, now: float) -> None:
         try:
-            document = self._fetch()
+            keys = _signing_keys(self._fetch())
         except (OSError, ValueError, jwt.PyJWTError):
             return
-        keys = document.get("keys") if isinstance(document, dict) else None
-        if isinstance(keys, list):
-            self._keys = tuple(key for key in keys if _signs(key))
-            self._fetched_at = now
+        self._keys = keys
+        self._fetched_at = now
 
 
 class TokenDoor:
@@ -141,6 +139,21 @@ class TokenDoor:
             owner=None if person is None else person.id,
             role_from="claim",
         )
+
+
+def published_keys(settings: JwtSettings) -> tuple[Jwk, ...]:
+    """The issuer's keys, read now. OSError or ValueError where they can't be had."""
+    try:
+        return _signing_keys(_fetcher(settings)())
+    except jwt.PyJWTError as error:
+        raise OSError(str(error)) from error
+
+
+def _signing_keys(document: object) -> tuple[Jwk, ...]:
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list):
+        raise ValueError("it is no JWKS")  # noqa: TRY004 -- what was read is bad, not who calls
+    return tuple(key for key in keys if _signs(key))
 
 
 def _fetcher(settings: JwtSettings) -> Callable[[], object]:

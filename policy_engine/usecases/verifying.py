@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from policy_engine.core.evaluation import SEMANTICS
+from policy_engine.ledger.counting import CounterClass, classes_of
 from policy_engine.ledger.errors import LedgerError, UnknownRevisionError
 from policy_engine.ledger.log.checks import NotReplayableError
+from policy_engine.ledger.log.counters import LimitCheck
 from policy_engine.ledger.log.findings import Check, CheckedRecord, Finding, Report
 from policy_engine.ledger.log.notes import VerifierKey
 from policy_engine.packs.files import PackFiles, PackFilesError
@@ -35,7 +36,7 @@ def verify(
     key as they know it. `sample`: evaluate only so many decisions again. `more` checks: those of
     other tables."""
     return services.ledger.log.verify(
-        (PackCheck(services), *more),
+        (PackCheck(services), LimitCheck(lambda: _active_classes(services)), *more),
         held,
         key,
         replayer=Replays(services.library) if replaying else None,
@@ -56,12 +57,10 @@ class Replays:
         For an erased customer any text stands where a personal value was: no evaluation hangs
         on it but through a condition on a personal fact, and then nothing can be known.
         """
-        semantics = record["versions"]["semantics"]
-        if semantics != SEMANTICS:
-            raise NotReplayableError(f"this release has no evaluator of semantics {semantics!r}")
         given = dict(_placeholders(record["request"])) if personal is None else personal
         try:
-            engine = self._library.engine(record["pack_revision"])
+            number = record["versions"]["semantics"]
+            engine = self._library.engine(record["pack_revision"], number)
             result = replay(record, given, engine)
         except NotReadyError as error:
             raise NotReplayableError(error.detail) from error
@@ -110,6 +109,16 @@ class PackCheck:
         except (PackFilesError, LedgerError):
             return False
         return files.revision == revision and files.archive() == archive
+
+
+def _active_classes(services: Services) -> tuple[CounterClass, ...]:
+    """What the caps of the active pack count."""
+    active = services.ledger.packs.active()
+    try:
+        pack = None if active is None else services.library.load(active.revision).pack
+    except (LedgerError, PackFilesError):
+        return ()  # said by PackCheck
+    return () if pack is None else classes_of(pack)
 
 
 def _placeholders(value: object, steps: tuple[str | int, ...] = ()) -> Iterator[tuple[str, str]]:

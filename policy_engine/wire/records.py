@@ -24,7 +24,6 @@ from policy_engine.core.decision import (
     OfferedPlan,
     OfferedRemedy,
 )
-from policy_engine.core.evaluation import SEMANTICS
 from policy_engine.core.facts import Missing, Source, Value
 from policy_engine.core.policy import Pack
 from policy_engine.core.request import DecisionRequest
@@ -46,6 +45,8 @@ class Circumstances:
     role_from: str
     """Where the agent's role came from: `credential`, `roster`, `claim`, `body`, …"""
     matcher: str
+    semantics: int
+    """The number of the rules that it was evaluated by."""
     engine: str
     """The version of this package."""
     time_zone_data: str
@@ -78,7 +79,7 @@ def decision_record(
         "versions": {
             "engine": circumstances.engine,
             "matcher": circumstances.matcher,
-            "semantics": SEMANTICS,
+            "semantics": circumstances.semantics,
             "time_zone_data": circumstances.time_zone_data,
         },
         "settings": dict(circumstances.settings),
@@ -86,6 +87,7 @@ def decision_record(
         "registered": sorted(request.registered),
         "sealed": None,
         "usage": usage,
+        "reason_codes": dict(decision.reason_codes),
         "evaluation": evaluation(decision, pack),
     }
 

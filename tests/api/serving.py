@@ -33,15 +33,30 @@ class Reply:
         return json.loads(self.body)
 
 
+class ServerEndedError(Exception):
+    """The server ended before it was ready; the text is its log."""
+
+
 class Server:
     """`policy-engine serve` as a user starts it. Use it as a context manager."""
 
-    def __init__(self, url: str, port: int, folder: Path, *, workers: int = 1, pack: Path = PACK):
+    def __init__(
+        self,
+        url: str,
+        port: int,
+        folder: Path,
+        *,
+        workers: int = 1,
+        pack: Path = PACK,
+        variables: Mapping[str, str] | None = None,
+    ):
+        """`variables`: further settings, by their names after `POLICY_ENGINE_`."""
         self.url = url
         self.port = port
         self._folder = folder
         self._workers = workers
         self._pack = pack
+        self._variables = dict(variables or {})
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -79,7 +94,12 @@ class Server:
             "POLICY_ENGINE_DATABASE_URL": self.url,
             "POLICY_ENGINE_SECRET_KEY": SECRET,
             "POLICY_ENGINE_PACK_DIR": str(self._pack),
+            # One client of a test calls as often as a hundred real ones.
+            "POLICY_ENGINE_RATE_LIMIT": "0",
+            # Killed, it can't clear its own folder away; there it goes with the test's.
+            "TMPDIR": str(self._folder),
         }
+        environment |= {f"POLICY_ENGINE_{name}": text for name, text in self._variables.items()}
         command = [sys.executable, "-m", "policy_engine", "serve", "--port", str(self.port)]
         with (self._folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -90,6 +110,25 @@ class Server:
                 start_new_session=True,
             )
         self._wait_until_ready()
+
+    def workers(self) -> list[int]:
+        """The processes that answer, as the kernel knows them."""
+        assert self.process is not None
+        number = self.process.pid
+        children = Path(f"/proc/{number}/task/{number}/children")
+        return [int(each) for each in children.read_text().split()]
+
+    def comes_back(self) -> bool:
+        """Waits until it serves again after its workers were killed. It gives up where they die
+        again and again within seconds: then it is started anew, and False."""
+        assert self.process is not None
+        try:
+            self._wait_until_ready()
+        except ServerEndedError:
+            self.process.wait()
+            self.start()
+            return False
+        return True
 
     def kill(self) -> None:
         """SIGKILL to the server and all its workers at once."""
@@ -125,7 +164,8 @@ class Server:
         while True:
             assert self.process is not None
             log = self._folder / "server.log"
-            assert self.process.poll() is None, log.read_text()
+            if self.process.poll() is not None:
+                raise ServerEndedError(log.read_text())
             try:
                 if self.send("GET", "/readyz").status == 200:
                     return

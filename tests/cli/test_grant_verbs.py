@@ -226,6 +226,30 @@ def test_tables_show_what_people_ask_for(shop: Shop) -> None:
     assert "customer_30d" not in caps
 
 
+def test_an_id_is_shown_whole_however_narrow_the_screen(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = shop.offer()
+    monkeypatch.setenv("COLUMNS", "90")
+    assert grant in shop.run("grants", "list").stdout
+
+
+def test_what_forbids_a_move_is_told_in_the_grants_own_currency(shop: Shop) -> None:
+    grant, key = shop.offer(), shop.key("S-1", "supervisor")
+    words = ("grants", "approve", grant, "--note", "x", "--key", key)
+    assert "20.00 CNY waits" in refused(
+        shop.run(*words, "--amount", "20.01"), "AMOUNT_ABOVE_PENDING"
+    )
+    assert shop.run(*words).exit_code == 0
+    assert "nothing waits; the grant is `granted`" in refused(shop.run(*words), "NOT_PENDING")
+
+
+def test_an_empty_id_is_a_mistake_and_not_left_out(shop: Shop) -> None:
+    result = shop.run("caps", "--order", "")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--order" in result.stderr
+
+
 def test_a_list_is_narrowed_to_what_is_asked_for(shop_on_both: Shop) -> None:
     shop = shop_on_both
     first = shop.offer()
@@ -403,6 +427,7 @@ def test_one_idempotency_key_reverses_once(shop_on_both: Shop) -> None:
     other = shop.run(*reverse, "--amount", "5.00", "--idempotency-key", "K-1")
     assert other.exit_code == 1
     assert "used for another call" in other.stderr
+    assert "doctor" not in other.stderr
 
 
 def test_what_a_busy_database_did_not_answer_can_be_repeated_safely(

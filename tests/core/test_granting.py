@@ -1,13 +1,15 @@
 """What is asked of an offer, and whether the caps of now still bear it: §4 (9), (11)–(14)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
-from policy_engine.core.caps import Cap, Scope
+from policy_engine.core.caps import Cap, PercentLimit, Scope
 from policy_engine.core.decision import Share
-from policy_engine.core.facts import SHIPPING
+from policy_engine.core.facts import ABSENT, SHIPPING, FactSpec, FactType, Value
 from policy_engine.core.grant_moves import opened
 from policy_engine.core.granting import (
     AmountAboveOfferError,
@@ -257,6 +259,39 @@ def test_a_new_revision_without_an_amount_in_the_currency_leaves_nothing() -> No
     dollars = cap("order", "99.00 USD", Scope.ORDER)
     found = shortfall(pack(LATE, caps=[dollars]), [part("coupon", 4000)])
     assert found == CapShortfall((("coupon", 0, 0),), "order")
+
+
+BASE = FactSpec("shop.base", FactType.MONEY, from_request=True)
+QUARTER = cap("quarter", PercentLimit(Decimal(25), "shop.base"), Scope.ORDER)
+
+
+def test_a_share_of_a_fact_is_that_of_the_decisions_request() -> None:
+    made = pack(LATE, caps=[QUARTER], facts=[BASE])
+    said = {"shop.base": parse_money("160.01", "CNY")}
+    asked = request("800.00", facts=said)
+    assert isinstance(take(made, asked, NOW, [part("coupon", 4000)], Past()), Taking)
+    more = take(made, asked, NOW, [part("coupon", 4001)], Past())
+    assert more == CapShortfall((("coupon", 4000, 0),), "quarter")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{}, {"shop.base": ABSENT}, {"shop.base": parse_money("999.00", "USD")}, {"shop.base": "999"}],
+)
+def test_a_share_of_a_fact_that_the_decision_did_not_know_leaves_nothing(
+    said: dict[str, Value],
+) -> None:
+    # As in a new revision, whose cap is a share of something that nobody asked for then.
+    made = pack(LATE, caps=[QUARTER], facts=[BASE])
+    found = take(made, request("800.00", facts=said), NOW, [part("coupon", 1)], Past())
+    assert found == CapShortfall((("coupon", 0, 0),), "quarter")
+
+
+def test_a_share_of_a_fact_with_a_default_is_that_of_the_default_in_the_orders_currency() -> None:
+    default = (parse_money("9.00", "USD"), parse_money("160.00", "CNY"))
+    made = pack(LATE, caps=[QUARTER], facts=[replace(BASE, default=default)])
+    found = take(made, request("800.00"), NOW, [part("coupon", 4001)], Past())
+    assert found == CapShortfall((("coupon", 4000, 0),), "quarter")
 
 
 def test_a_role_that_a_new_revision_lacks_takes_nothing() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -18,10 +20,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests.api.conftest import late_order
 from tests.api.serving import Reply, Server
 from tests.grants.conftest import COUPON, PACK, Shop
 
 HOST = "127.0.0.1"
+_BATCH = 100
 
 
 def wide_pack(folder: Path, *rows: str, pending_for: str = "P3D") -> Path:
@@ -49,6 +53,7 @@ class Fleet:
         self.refusals: Counter[str] = Counter()
         """What clients were told before they asked again."""
         self._own = threading.local()
+        self._lock = threading.Lock()
         self._connections: list[HTTPConnection] = []
 
     def __enter__(self) -> Fleet:
@@ -58,16 +63,36 @@ class Fleet:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for connection in self._connections:
-            connection.close()
+        self._hang_up()
         for server in self.servers:
             server.kill()
 
-    def kill_one(self, which: int) -> None:
-        """SIGKILL, and up again."""
-        server = self.servers[which % len(self.servers)]
-        server.kill()
-        server.start()
+    def kill_one(self, which: int) -> str:
+        """SIGKILL to any node, which is started again as whoever supervises it would; or, every
+        other time, to its worker alone, which comes back by itself. Returns which it was."""
+        server = random.choice(self.servers)
+        if which % 2 == 0:
+            server.kill()
+            server.start()
+            return "node"
+        for process in server.workers():
+            os.kill(process, signal.SIGKILL)
+        return "worker" if server.comes_back() else "worker, too often"
+
+    def at_once(self, calls: Iterable[Callable[[], Any]], clients: int) -> list[Any]:
+        """What the calls answer, made by so many clients that come and go."""
+        try:
+            with ThreadPoolExecutor(clients) as pool:
+                return [each.result() for each in [pool.submit(call) for call in calls]]
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Ends connections that were kept, as clients do when they leave."""
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
 
     def post(
         self, path: str, credential: str, body: Any, key: str | None = None, patience: float = 120
@@ -82,9 +107,10 @@ class Fleet:
             if told is None:
                 assert reply is not None
                 return reply
-            self.refusals[told] += 1
+            with self._lock:
+                self.refusals[told] += 1
             assert time.monotonic() < give_up_at, f"nobody answered: {told}"
-            time.sleep(random.uniform(0.01, 0.1))
+            time.sleep(random.uniform(0.02, 0.2))
 
     def _once(self, path: str, credential: str, data: bytes, key: str) -> Reply | None:
         """None: the connection broke. Connections are kept, as clients do."""
@@ -93,7 +119,8 @@ class Fleet:
         connection = kept.get(str(port)) or HTTPConnection(HOST, port, timeout=60)
         if str(port) not in kept:
             kept[str(port)] = connection
-            self._connections.append(connection)
+            with self._lock:
+                self._connections.append(connection)
         headers = {
             "Idempotency-Key": key,
             "Authorization": f"Bearer {credential}",
@@ -113,7 +140,8 @@ class Fleet:
             return "connection broken"
         if reply.status == 503:
             assert "retry-after" in reply.headers, reply.body
-            return f"503 {reply.json['code']}"
+            assert "under its lock" not in reply.json["detail"], "somebody got past a lock"
+            return f"503 {reply.json['code']}: {reply.json['detail']}"
         if reply.status == 409 and reply.json["code"] == "IDEMPOTENCY_KEY_RUNNING":
             return "409 IDEMPOTENCY_KEY_RUNNING"
         return None
@@ -134,26 +162,38 @@ class Fleet:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
-def at_once(calls: Iterable[Callable[[], Any]], clients: int) -> list[Any]:
-    """What the calls answer, made by so many clients."""
-    with ThreadPoolExecutor(clients) as pool:
-        return [each.result() for each in [pool.submit(call) for call in calls]]
+def offers(
+    fleet: Fleet, credential: str, many: int, prefix: str = "SO", paid: str | None = None
+) -> list[tuple[str, int]]:
+    """(decision id, minor units) of coupons on as many orders: 5 % of `paid`, or 0.50 to 5.45."""
+    numbers = [range(first, min(first + _BATCH, many)) for first in range(0, many, _BATCH)]
+
+    def decide(some: range) -> list[tuple[str, int]]:
+        asked = {"decisions": [a_late_order(prefix, number, paid) for number in some]}
+        answered = fleet.post("/v1/decisions/batch", credential, asked)
+        assert answered.status == 200, answered.body
+        return [_offer(each["body"]) for each in answered.json["results"]]
+
+    batches = fleet.at_once([lambda some=some: decide(some) for some in numbers], clients=4)
+    return [offer for batch in batches for offer in batch]
 
 
-def offers(shop: Shop, many: int, prefix: str = "SO") -> list[tuple[str, int]]:
-    """(decision id, minor units) of coupons between 0.50 and 5.49 on as many orders."""
-    found = []
-    for number in range(many):
-        paid = f"{10 + number * 37 % 100}.00"
-        decided = shop.decide(
-            shop.agent,
-            order__id=f"{prefix}-{number}",
-            customer__id=f"{prefix}-C-{number}",
-            order__lines=[{"id": "1", "paid": paid}],
-        )
-        minor = int(decided["plans"][0]["allowed"]["amount"].replace(".", ""))
-        found.append((decided["decision_id"], minor))
-    return found
+def a_late_order(prefix: str, number: int, paid: str | None = None) -> dict[str, Any]:
+    """A request for a decision, on an order and a customer of its own."""
+    paid = paid or f"{10 + number * 37 % 100}.00"
+    body = late_order(
+        order__id=f"{prefix}-{number}",
+        customer__id=f"{prefix}-C-{number}",
+        order__lines=[{"id": "1", "paid": paid}],
+    )
+    del body["agent"]
+    return body
+
+
+def _offer(decided: dict[str, Any]) -> tuple[str, int]:
+    plan = decided["plans"][0]
+    minor = sum(int(plan[each]["amount"].replace(".", "")) for each in ("allowed", "pending"))
+    return decided["decision_id"], minor
 
 
 def grant_body(decision_id: str) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Two server processes on one database, many clients, cuts and kills: short. Long: tests/stress."""
+"""Two server processes on one database, many clients, cuts, kills, restarts and a full disk: short.
+tests/stress/test_grant_races.py is the long version."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import pytest
 from tests.grants import trials
 from tests.grants.conftest import Shop
 from tests.grants.fleet import running, tight
+from tests.grants.strikes import limited_files, own_postgres
 
 Begin = Callable[..., Any]
 
@@ -46,8 +48,20 @@ def test_a_killed_process_loses_nothing_that_was_acknowledged(
     begin: Begin, postgres_url: str
 ) -> None:
     with begin(postgres_url) as (fleet, shop):
-        found = trials.under_fire(fleet, shop, 2, fleet.kill_one, clients=6, many=400)
+        found = trials.under_fire(fleet, shop, 2, fleet.kill_one, clients=6)
         assert found["acknowledged"] > 0
+
+
+def test_a_restart_of_postgresql_loses_nothing_that_was_acknowledged(begin: Begin) -> None:
+    with own_postgres() as (url, restart), begin(url) as (fleet, shop):
+        trials.under_fire(fleet, shop, 2, restart, clients=6)
+
+
+def test_a_full_disk_loses_nothing_that_was_acknowledged(begin: Begin, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with begin(f"sqlite:///{file}", nodes=1) as (fleet, shop):
+        disk = limited_files(fleet, file)
+        trials.under_fire(fleet, shop, 1, lambda _: disk.strike(fleet), clients=6)
 
 
 def test_approval_rejection_and_lapse_at_one_instant_have_one_winner(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -232,11 +233,16 @@ def test_a_database_that_is_away_is_told_as_unavailable(
 
 def test_a_decision_takes_three_statements(served: Ledger) -> None:
     statements: list[str] = []
-    event.listen(
-        served._database.engine,
-        "before_cursor_execute",
-        lambda *seen: statements.append(seen[2].split()[0]),
-    )
+
+    class Counted(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+            statements.append(str(query).split()[0])
+            return super().execute(query, *arguments, **options)
+
+    def count(connection: psycopg.Connection[Any], *_: object) -> None:
+        connection.cursor_factory = Counted
+
+    event.listen(served._database.engine, "checkout", count)
     served.decide(a_call("k1"), deciding(references=("ZD-1",)))
     served.close()
     assert statements == ["SELECT", "SELECT", "WITH"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,22 +17,8 @@ from sqlalchemy.exc import IntegrityError
 
 from policy_engine.ledger.tables import METADATA
 
-TABLES = (
-    "record",
-    "decision",
-    "decision_reference",
-    "log_leaf",
-    "log_node",
-    "checkpoint",
-    "outbox",
-    "pack_revision",
-    "activation",
-    "credential",
-    "revocation",
-    "subject",
-    "instance",
-    "log_key",
-)
+TABLES = tuple(sorted(METADATA.tables))
+"""All that there are."""
 WAYS = ("flip", "delete", "insert", "swap", "truncate")
 NOT_EVIDENCE = {
     ("pack_revision", "stored_at_us"),
@@ -41,8 +29,8 @@ NOT_EVIDENCE = {
 """When a row was made that no record speaks of, and a number that counts only by its order:
 docs/record.md says so."""
 
-ERASED = "(erased)"
-"""Marks a row here, never in the database."""
+BEYOND = "(beyond)"
+"""Marks a row here, never in the database, that proves nothing."""
 
 Row = dict[str, Any]
 
@@ -95,45 +83,86 @@ def tamper(url: str, tampering: Tampering) -> str | None:
         order = ", ".join(column.name for column in METADATA.tables[table].primary_key)
         query = text(f"SELECT * FROM {table} ORDER BY {order}")
         before = [dict(row) for row in connection.execute(query).mappings()]
-        if tampering.way in ("flip", "swap"):
-            _set_apart_the_erased(connection, table, before)
+        _set_apart(connection, tampering, before)
         for _ in range(20):
             after = [dict(row) for row in before]
             if tampering.column is not None:
                 told = _flip(table, after, chance, [tampering.column])
             else:
                 told = _WAYS[tampering.way](table, after, chance)
-            if told is None or _as_set(after) == _as_set(before):
+            if told is None:
+                continue
+            gone, new = _without(before, after), _without(after, before)
+            if not gone and not new:
                 continue
             try:
                 with connection.begin_nested():
-                    connection.execute(text(f"DELETE FROM {table}"))
-                    for row in after:
-                        _insert(connection, table, {k: v for k, v in row.items() if k != ERASED})
+                    _delete_rows(connection, table, gone)
+                    for row in new:
+                        _insert(connection, table, {k: v for k, v in row.items() if k != BEYOND})
             except IntegrityError:
                 continue
             return told
     return None
 
 
-def _set_apart_the_erased(connection: Connection, table: str, rows: list[Row]) -> None:
-    if table == "decision":
+def _set_apart(connection: Connection, tampering: Tampering, rows: list[Row]) -> None:
+    """Marks the rows that, tampered with in this way, prove nothing. Of a customer who was erased,
+    what was answered can't be known any more; a call that moved nothing may be made again; a
+    counter that holds nothing, or the lock of a window, is made anew when it is needed, and so is
+    one that no cap counts by any more."""
+    table, changes = tampering.table, tampering.way in ("flip", "swap")
+    if table in ("decision", "kept_answer") and changes:
         alive = set(connection.execute(text("SELECT key_id FROM subject")).scalars())
-        for row in rows:
-            if row["answer_sealed"][:16] not in alive:
-                row[ERASED] = True
+        beyond = [row["answer_sealed"][:16] not in alive for row in rows]
+    elif table == "idempotency" and tampering.way in ("delete", "truncate"):
+        calls = _calls(connection)
+        beyond = [row["key_hash"].hex() not in calls for row in rows]
+    elif table == "limit_counter":
+        kept = set(connection.execute(text("SELECT class FROM limit_class")).scalars())
+        beyond = [row["amount"] == 0 or row["class"] not in kept for row in rows]
+    elif table == "decision_reference":
+        beyond = [row["kind"] == "reference" for row in rows]
+    else:
+        return
+    for row, is_beyond in zip(rows, beyond, strict=True):
+        if is_beyond:
+            row[BEYOND] = True
 
 
-def _as_set(rows: list[Row]) -> list[str]:
-    return sorted(repr(row) for row in rows)
+def _calls(connection: Connection) -> set[object]:
+    """The calls of the last day that are on record."""
+    since = (time.time() - 86_000) * 1e6
+    query = text("SELECT content FROM record WHERE recorded_at_us > :since")
+    contents = connection.execute(query, {"since": since}).scalars()
+    return {json.loads(each).get("call") for each in contents}
+
+
+def _without(rows: list[Row], others: list[Row]) -> list[Row]:
+    known = Counter(repr(row) for row in others)
+    found = []
+    for row in rows:
+        if known[repr(row)]:
+            known[repr(row)] -= 1
+        else:
+            found.append(row)
+    return found
+
+
+def _delete_rows(connection: Connection, table: str, rows: list[Row]) -> None:
+    keys = [column.name for column in METADATA.tables[table].primary_key]
+    where = " AND ".join(f"{key} = :{key}" for key in keys)
+    if rows:
+        connection.execute(
+            text(f"DELETE FROM {table} WHERE {where}"),
+            [{key: row[key] for key in keys} for row in rows],
+        )
 
 
 def _insert(connection: Connection, table: str, row: Row) -> None:
     names = ", ".join(row)
     places = ", ".join(f":{name}" for name in row)
     overriding = " OVERRIDING SYSTEM VALUE" if connection.dialect.name == "postgresql" else ""
-    if table != "activation":
-        overriding = ""
     values = {
         name: json.dumps(value) if isinstance(value, list | dict) else value
         for name, value in row.items()
@@ -141,13 +170,17 @@ def _insert(connection: Connection, table: str, row: Row) -> None:
     connection.execute(text(f"INSERT INTO {table} ({names}){overriding} VALUES ({places})"), values)
 
 
+def _any(rows: list[Row], chance: random.Random) -> Row | None:
+    """A row that proves something."""
+    proving = [row for row in rows if BEYOND not in row]
+    return chance.choice(proving) if proving else None
+
+
 def _flip(
     table: str, rows: list[Row], chance: random.Random, of: Sequence[str] | None = None
 ) -> str | None:
-    if not rows:
-        return None
-    row = chance.choice(rows)
-    if _is_beyond(table, row):
+    row = _any(rows, chance)
+    if row is None:
         return None
     columns = of or [name for name in row if (table, name) not in NOT_EVIDENCE]
     column = chance.choice(columns)
@@ -156,37 +189,35 @@ def _flip(
 
 
 def _delete(table: str, rows: list[Row], chance: random.Random) -> str | None:
-    if not rows:
-        return None
-    row = chance.choice(rows)
-    if _is_beyond(table, row):
+    row = _any(rows, chance)
+    if row is None:
         return None
     rows.remove(row)
     return f"{table}: {row}"
 
 
 def _insert_one(table: str, rows: list[Row], chance: random.Random) -> str | None:
-    if not rows:
+    like = _any(rows, chance)
+    if like is None:
         return None
-    row = dict(chance.choice(rows))
-    if _is_beyond(table, row):
-        return None
-    for column in METADATA.tables[table].columns:
-        if column.primary_key or column.unique or column.name in ("record_id", "size", "key_id"):
-            row[column.name] = _other(row[column.name], chance)
+    row = dict(like)
+    of = METADATA.tables[table]
+    unique = [column for index in of.indexes if index.unique for column in index.columns]
+    named = [column for column in of.columns if column.name == "record_id"]
+    for column in dict.fromkeys((*of.primary_key, *unique, *named)):
+        row[column.name] = _other(row[column.name], chance)
     rows.append(row)
     return f"{table}: {row}"
 
 
 def _swap(table: str, rows: list[Row], chance: random.Random) -> str | None:
-    if len(rows) < 2:
+    proving = [row for row in rows if BEYOND not in row]
+    if len(proving) < 2:
         return None
-    one, two = chance.sample(rows, 2)
+    one, two = chance.sample(proving, 2)
     keys = [column.name for column in METADATA.tables[table].primary_key]
     columns = [name for name in one if name not in keys] or keys
     columns = [name for name in columns if (table, name) not in NOT_EVIDENCE]
-    if _is_beyond(table, one) or _is_beyond(table, two):
-        return None
     if all(one[name] == two[name] for name in columns):
         return None
     if chance.random() < 0.5:
@@ -200,6 +231,8 @@ def _truncate(table: str, rows: list[Row], chance: random.Random) -> str | None:
     if not rows:
         return None
     kept = chance.randrange(len(rows))
+    if all(BEYOND in row for row in rows[kept:]):
+        return None
     del rows[kept:]
     return f"{table} from {kept} on"
 
@@ -211,12 +244,6 @@ _WAYS = {
     "swap": _swap,
     "truncate": _truncate,
 }
-
-
-def _is_beyond(table: str, row: Row) -> bool:
-    """Of a customer who was erased: what the reference and the sealed answer were can't be known
-    any more."""
-    return ERASED in row or (table == "decision_reference" and row["kind"] == "reference")
 
 
 def _other(value: Any, chance: random.Random) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from policy_engine.cli import main
+from policy_engine.core.evaluation import Engine
 from policy_engine.usecases import packs
+from policy_engine.usecases.library import Library
 from policy_engine.usecases.services import Services
 from tests.log.given import PACK, SECRET, close, decide_one, open_services, sequence
 from tests.log.tampering import unguarded
@@ -78,7 +81,8 @@ def test_verify_says_where_it_is_broken_and_exits_1(
 def test_verify_says_what_it_could_not_look_at_and_exits_2(
     decided: Services, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("policy_engine.usecases.verifying.SEMANTICS", 999)
+    of_another_release = partial(Library, evaluators={2: Engine})
+    monkeypatch.setattr("policy_engine.bootstrap.Library", of_another_release)
     shown = run("log", "verify", "--format", "json")
     assert shown.exit_code == 2
     found = json.loads(shown.output)

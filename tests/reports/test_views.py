@@ -11,13 +11,13 @@ from sqlalchemy.engine import make_url
 
 from policy_engine.ledger.ledger import Ledger
 from policy_engine.ledger.secret import InstanceSecret
-from policy_engine.usecases.export_rows import DECISIONS
+from policy_engine.usecases.export_rows import DECISIONS, MOVEMENTS
 from tests.conftest import ROOT
 from tests.reports.conftest import Quarter
 
 VIEWS = {
     "v_caps", "v_cap_movements", "v_decision_caps", "v_decisions", "v_grant_movements",
-    "v_grant_remedies", "v_grants", "v_log",
+    "v_grant_remedies", "v_grants", "v_log", "v_reason_codes",
 }  # fmt: skip
 
 REFUSED = (
@@ -55,6 +55,21 @@ def test_decisions_in_the_view_are_those_of_the_export(quarter: Quarter) -> None
     at = {column.name: place for place, column in enumerate(DECISIONS.columns)}
     exported = {tuple(row[at[name]] for name in names) for row in quarter.export().decisions()}
     assert set(rows) == exported
+
+
+def test_reason_codes_in_the_view_are_those_of_the_export(quarter: Quarter) -> None:
+    rows = quarter.rows(
+        "SELECT record_id, position, reason_code "
+        "FROM v_grant_movements JOIN v_reason_codes USING (decision_id, policy)"
+    )
+    exported = [
+        dict(zip((column.name for column in MOVEMENTS.columns), row, strict=True))
+        for row in quarter.export().movements()
+    ]
+    assert len(rows) == len(exported) > 100
+    codes = {(row[0], row[2]) for row in rows}
+    assert codes == {(row["record"], row["reason_code"]) for row in exported}
+    assert len({code for _, code in codes}) > 2
 
 
 def test_caps_in_the_view_are_what_movements_come_to(quarter: Quarter) -> None:

@@ -7,13 +7,7 @@ SCALE=0.1 does a tenth of everything.
 from __future__ import annotations
 
 import os
-import random
-import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +17,11 @@ from policy_engine import bootstrap
 from policy_engine.api.app import create_app
 from policy_engine.settings import Settings
 from policy_engine.usecases import packs
-from tests import postgres
 from tests.api.conftest import SECRET, Api
 from tests.grants import trials
 from tests.grants.conftest import Shop, open_shop
 from tests.grants.fleet import running, tight
+from tests.grants.strikes import limited_files, own_postgres, small_disk
 
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(7200)]
 
@@ -85,21 +79,27 @@ def test_2000_grants_from_64_clients_on_the_embedded_database(
         tell(capsys, f"{many} grants on SQLite, budget {limit}", found)
 
 
-def test_one_key_sent_100_times_at_once_200_times(begin: Begin, postgres_url: str) -> None:
+def test_one_key_sent_100_times_at_once_200_times(
+    begin: Begin, postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with begin(postgres_url) as (fleet, shop):
         trials.one_key_at_once(fleet, shop, sized(200), times=100, clients=100)
+        tell(capsys, "one key 100 times at once, 200 times", fleet.refusals)
 
 
-def test_200_cut_connections(begin: Begin, postgres_url: str) -> None:
+def test_200_cut_connections(
+    begin: Begin, postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with begin(postgres_url) as (fleet, shop):
-        trials.cut_and_retried(fleet, shop, sized(200), clients=8)
+        granted = trials.cut_and_retried(fleet, shop, sized(200), clients=8)
+        tell(capsys, "200 cut connections", {"granted": granted, "again": fleet.refusals})
 
 
 def test_1000_races_of_approve_reject_and_expire(
     begin: Begin, postgres_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with begin(postgres_url, pending_for="PT4S") as (fleet, shop):
-        winners = trials.approve_reject_expire(fleet, shop, sized(1000), at_a_time=10)
+    with begin(postgres_url, pending_for="PT3S") as (fleet, shop):
+        winners = trials.approve_reject_expire(fleet, shop, sized(1000), at_a_time=20)
         tell(capsys, "winners", winners)
 
 
@@ -108,86 +108,34 @@ def test_100_kills_of_a_process_under_load(
 ) -> None:
     kills = sized(100)
     with begin(postgres_url) as (fleet, shop):
-        found = trials.under_fire(
-            fleet,
-            shop,
-            kills,
-            lambda _: fleet.kill_one(random.randrange(2)),
-            clients=8,
-            many=kills * 120,
-        )
+        found = trials.under_fire(fleet, shop, kills, fleet.kill_one, clients=8)
         tell(capsys, f"{kills} kills", found)
 
 
 def test_20_restarts_of_postgresql_under_load(
-    begin: Begin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    begin: Begin, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = postgres.new_folder()
-    cluster = postgres.PostgresCluster(folder)
-    try:
-        # A crash of the server must lose nothing here; the suite's own cluster may.
-        cluster._admin.execute("ALTER SYSTEM SET synchronous_commit = on")
-        cluster._admin.execute("SELECT pg_reload_conf()")
-        url = cluster.url(cluster.create())
-        cluster.close()
-        restarts = sized(20)
-        with begin(url) as (fleet, shop):
-            found = trials.under_fire(
-                fleet,
-                shop,
-                restarts,
-                lambda n: _restart(cluster, folder, signal.SIGQUIT if n % 2 else signal.SIGINT),
-                clients=8,
-                many=restarts * 300,
-            )
-            tell(capsys, f"{restarts} restarts of PostgreSQL", found)
-    finally:
-        postgres.remove(folder)
-
-
-def _restart(cluster: postgres.PostgresCluster, folder: Path, how: signal.Signals) -> None:
-    """SIGQUIT: as after a crash. SIGINT: connections are cut, then it shuts down in order."""
-    running_file = folder / postgres.DATA / "postmaster.pid"
-    postmaster = int(running_file.read_text().splitlines()[0])
-    os.kill(postmaster, how)
-    give_up_at = time.monotonic() + 30
-    while running_file.exists() and time.monotonic() < give_up_at:
-        with suppress(ProcessLookupError):
-            os.kill(postmaster, 0)
-            time.sleep(0.05)
-            continue
-        break
-    cluster._server.ensure_postgres_running()
+    restarts = sized(20)
+    with own_postgres() as (url, restart), begin(url) as (fleet, shop):
+        found = trials.under_fire(fleet, shop, restarts, restart, clients=8)
+        tell(capsys, f"{restarts} restarts of PostgreSQL", found)
 
 
 def test_5_full_disks_under_load(
     begin: Begin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.fail("this trial mounts a small disk, so it has to run as root")
-    try:
-        with begin(f"sqlite:///{disk / 'ledger.db'}", nodes=1) as (fleet, shop):
-            felt: list[int] = []
+    fulls, folder = sized(5), tmp_path / "disk"
+    with small_disk(folder) as disk, begin(f"sqlite:///{folder / 'ledger.db'}", nodes=1) as started:
+        fleet, shop = started
+        found = trials.under_fire(fleet, shop, fulls, lambda _: disk.strike(fleet), clients=4)
+        tell(capsys, f"{fulls} full disks", found)
 
-            def fill(_: int) -> None:
-                before = fleet.refusals.total()
-                ballast = disk / "ballast"
-                with suppress(OSError), ballast.open("wb", buffering=0) as file:
-                    while True:
-                        file.write(b"\0" * 4096)
-                # The file that is written ahead has room left; then it is felt.
-                give_up_at = time.monotonic() + 60
-                while fleet.refusals.total() < before + 4 and time.monotonic() < give_up_at:
-                    time.sleep(0.02)
-                ballast.unlink()
-                felt.append(fleet.refusals.total() - before)
 
-            fulls = sized(5)
-            found = trials.under_fire(fleet, shop, fulls, fill, clients=4, many=fulls * 300)
-            tell(capsys, f"{fulls} full disks", found)
-            assert min(felt) > 0, "the disk was never full"
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+def test_5_times_no_file_may_grow_under_load(
+    begin: Begin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fulls, file = sized(5), tmp_path / "ledger.db"
+    with begin(f"sqlite:///{file}", nodes=1) as (fleet, shop):
+        disk = limited_files(fleet, file)
+        found = trials.under_fire(fleet, shop, fulls, lambda _: disk.strike(fleet), clients=4)
+        tell(capsys, f"{fulls} times no file may grow", found)

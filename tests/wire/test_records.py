@@ -102,6 +102,7 @@ def recorded(
             client="shop",
             role_from="credential",
             matcher="interpreter",
+            semantics=engine.semantics,
             engine="0.1.0",
             time_zone_data="2025b",
             settings={"require_registered_orders": False},

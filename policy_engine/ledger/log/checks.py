@@ -3,24 +3,22 @@ come to when they are evaluated again. Grants and counters bring checks of their
 
 from __future__ import annotations
 
-import base64
-import binascii
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, RowMapping
 
 from policy_engine.ledger.errors import TamperedError
 from policy_engine.ledger.log import rows
 from policy_engine.ledger.log.findings import CheckedRecord, Finding, Severity
-from policy_engine.ledger.sealing import Sealer, SubjectKey, key_id_of
+from policy_engine.ledger.log.sealed import Keys, SealedParts, opened, sealed_bytes
+from policy_engine.ledger.sealing import key_id_of
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.transaction import REFERENCE, answer_context, personal_context
 from policy_engine.wire.records import leaf_digest
 
-_ERASURES = text("SELECT content FROM record WHERE kind = 'erasure'")
 _CHANCE = secrets.SystemRandom()
 """Nobody can tell beforehand which decisions a sample will be."""
 
@@ -48,11 +46,11 @@ class DecisionCheck:
         sample: int | None = None,
     ) -> None:
         self._secret = secret
-        self._sealer = Sealer(secret)
+        self._sealed_parts = SealedParts(secret)
         self._replayer = replayer
         self._sample = sample
         self._left = 0
-        self._erased: dict[str, str] | None = None
+        self._began = False
         self._references = 0
         self.counts = {"decisions": 0, "replayed": 0, "erased": 0}
 
@@ -60,19 +58,21 @@ class DecisionCheck:
         decided = [each for each in records if each.kind == "decision"]
         if not decided:
             return
-        if self._erased is None:
-            self._erased = erasures(connection)
+        if not self._began:
+            self._began = True
             self._left = rows.count(connection, "decision")
         ids = [each.id for each in decided]
         stored = rows.by_key(connection, "decision", "id", ids)
         references = rows.by_key(connection, "decision_reference", "decision_id", ids)
-        keys = self._keys(connection, decided, stored)
+        sealed = [sealed_bytes(each.document) for each in decided]
+        sealed += [row["answer_sealed"] for some in stored.values() for row in some]
+        keys = self._sealed_parts.keys(connection, sealed)
         for each in decided:
             self.counts["decisions"] += 1
             found = references.get(each.id, [])
             self._references += len(found)
             try:
-                yield from self._decision(each, stored.get(each.id, []), found, keys)
+                yield from self._decision(connection, each, stored.get(each.id, []), found, keys)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 message = f"the record has not the form of a decision ({error!r})"
                 yield Finding("record", each.id, message, each.index)
@@ -87,10 +87,11 @@ class DecisionCheck:
 
     def _decision(
         self,
+        connection: Connection,
         record: CheckedRecord,
         stored: Sequence[RowMapping],
         references: Sequence[RowMapping],
-        keys: Mapping[bytes, SubjectKey],
+        keys: Keys,
     ) -> Iterator[Finding]:
         if not stored:
             yield Finding("decision", record.id, "the decision's row is missing", record.index)
@@ -98,17 +99,18 @@ class DecisionCheck:
         row, at = stored[0], (record.id, record.index)
         yield from rows.differing("decision", row, _expected(record.document, row), at)
         try:
-            personal = self._personal(record, keys)
-            answer = self._opened(answer_context(record.id), row["answer_sealed"], keys)
+            personal = _personal(record, keys)
+            answer = opened(answer_context(record.id), row["answer_sealed"], keys)
         except TamperedError as error:
             yield Finding("decision", record.id, str(error), record.index)
             return
-        yield from self._sealed(record, row, personal, answer)
+        yield from self._sealed(connection, record, row, personal, answer)
         yield from self._found_by(record, references, personal)
         yield from self._replay(record, personal)
 
     def _sealed(
         self,
+        connection: Connection,
         record: CheckedRecord,
         row: RowMapping,
         personal: Mapping[str, str] | None,
@@ -116,9 +118,9 @@ class DecisionCheck:
     ) -> Iterator[Finding]:
         if personal is None:
             self.counts["erased"] += 1
-            key_id = key_id_of(base64.b64decode(record.document["sealed"]["sealed"])).hex()
-            assert self._erased is not None
-            if self._erased.get(key_id) != record.document["sealed"]["subject"]:
+            key_id = key_id_of(sealed_bytes(record.document))
+            subject = record.document["sealed"]["subject"]
+            if not self._sealed_parts.is_erased(connection, key_id, subject):
                 message = "the customer's key is gone, and no erasure is on record"
                 yield Finding("subject", row["customer"], message, record.index)
         if (personal is None) != (answer is None):
@@ -176,35 +178,10 @@ class DecisionCheck:
         self._sample -= chosen
         return chosen
 
-    def _keys(
-        self,
-        connection: Connection,
-        decided: Sequence[CheckedRecord],
-        stored: Mapping[Any, Sequence[RowMapping]],
-    ) -> dict[bytes, SubjectKey]:
-        wanted = {key_id_of(_sealed_bytes(each.document)) for each in decided}
-        for found in stored.values():
-            wanted |= {key_id_of(row["answer_sealed"]) for row in found if _is_blob(row)}
-        keys = {}
-        for key_id, found in rows.by_key(connection, "subject", "key_id", sorted(wanted)).items():
-            row = found[0]
-            try:
-                keys[key_id] = self._sealer.stored_key(row["subject"], key_id, row["key_sealed"])
-            except (TamperedError, TypeError, AttributeError):
-                continue  # said once, by SubjectCheck
-        return keys
 
-    def _personal(
-        self, record: CheckedRecord, keys: Mapping[bytes, SubjectKey]
-    ) -> dict[str, str] | None:
-        sealed = _sealed_bytes(record.document)
-        plain = self._opened(personal_context(record.id), sealed, keys)
-        return None if plain is None else orjson.loads(plain)
-
-    @staticmethod
-    def _opened(context: str, sealed: bytes, keys: Mapping[bytes, SubjectKey]) -> bytes | None:
-        key = keys.get(key_id_of(sealed))
-        return None if key is None else key.open(context, sealed)
+def _personal(record: CheckedRecord, keys: Keys) -> dict[str, str] | None:
+    plain = opened(personal_context(record.id), sealed_bytes(record.document), keys)
+    return None if plain is None else orjson.loads(plain)
 
 
 def _expected(record: Mapping[str, Any], row: RowMapping) -> dict[str, object]:
@@ -222,29 +199,6 @@ def _expected(record: Mapping[str, Any], row: RowMapping) -> dict[str, object]:
         "grantable": _as_stored(grantable, row["grantable"]),
         "expires_at_us": rows.microseconds(evaluation["expires_at"]),
     }
-
-
-def erasures(connection: Connection) -> dict[str, str]:
-    """Key id → pseudonym of every erasure on record."""
-    found = {}
-    for content in connection.execute(_ERASURES).scalars():
-        try:
-            erasure = orjson.loads(content)
-            found[erasure["key"]] = erasure["subject"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            continue  # said by whoever compares the record with its leaf
-    return found
-
-
-def _sealed_bytes(record: Mapping[str, Any]) -> bytes:
-    try:
-        return base64.b64decode(record["sealed"]["sealed"], validate=True)
-    except (KeyError, TypeError, ValueError, binascii.Error):
-        return b""
-
-
-def _is_blob(row: RowMapping) -> bool:
-    return isinstance(row["answer_sealed"], bytes)
 
 
 def _as_stored(flag: bool, stored: object) -> object:

@@ -10,9 +10,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, text
 
 from policy_engine.ledger.errors import TamperedError
+from policy_engine.ledger.events import event_seal
 from policy_engine.ledger.log import rows
-from policy_engine.ledger.log.checks import erasures
 from policy_engine.ledger.log.findings import CheckedRecord, Finding
+from policy_engine.ledger.log.sealed import erasures
 from policy_engine.ledger.sealing import Sealer
 from policy_engine.ledger.secret import InstanceSecret
 
@@ -37,7 +38,7 @@ class SubjectCheck:
                 except (TamperedError, TypeError, AttributeError):
                     yield Finding("subject", str(row["subject"]), "the sealed key was changed")
                     continue
-                if row["key_id"].hex() in erased:
+                if row["key_id"] in erased:
                     message = "was erased, and the key is there again"
                     yield Finding("subject", row["subject"], message)
 
@@ -45,8 +46,13 @@ class SubjectCheck:
 _CREDENTIAL: Final = ("client", "person_id", "person_role", "ceiling", "owner")
 
 
+_ANSWERED: Final = ("decision", "grant", "grant_move", "order_registration")
+"""What has a sealed answer, or is brought by time alone."""
+
+
 class EventCheck:
-    """Rows that answer for what was done to the service itself."""
+    """What was done to the service itself was written by the service, and the rows that answer
+    for it are as it says."""
 
     _TABLES: Final = {
         "credential_created": ("credential", "record_id"),
@@ -55,7 +61,8 @@ class EventCheck:
         "log_opened": ("log_key", "record_id"),
     }
 
-    def __init__(self) -> None:
+    def __init__(self, secret: InstanceSecret) -> None:
+        self._secret = secret
         self._seen = dict.fromkeys(self._TABLES, 0)
 
     @property
@@ -63,6 +70,11 @@ class EventCheck:
         return {"events": sum(self._seen.values())}
 
     def batch(self, connection: Connection, records: Sequence[CheckedRecord]) -> Iterator[Finding]:
+        for each in records:
+            if each.kind in _ANSWERED:
+                continue
+            if each.document.get("seal") != event_seal(self._secret, each.document):
+                yield Finding("record", each.id, "was not written by the service", each.index)
         for kind, (table, key) in self._TABLES.items():
             events = [each for each in records if each.kind == kind]
             stored = rows.by_key(connection, table, key, [each.id for each in events])

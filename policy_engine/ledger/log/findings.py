@@ -10,6 +10,9 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
 
+MISFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What reading something raises that has not the form it should have."""
+
 MOST_KEPT: Final = 200
 """Findings that are kept; of the others only the number."""
 

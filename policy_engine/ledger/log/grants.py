@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, RowMapping
-from sqlalchemy.exc import DBAPIError
 
 from policy_engine.core.times import TimeFormatError, parse_duration
-from policy_engine.ledger.counter_check import differences
 from policy_engine.ledger.log import rows
-from policy_engine.ledger.log.findings import CheckedRecord, Finding
+from policy_engine.ledger.log.findings import MISFORMED, CheckedRecord, Finding
 
 _KINDS: Final = ("grant", "grant_move", "order_registration")
 _GIVES: Final = ("post", "reserve")
-_MISFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
 class GrantCheck:
@@ -52,16 +48,13 @@ class GrantCheck:
                 if each.kind == "grant":
                     yield from self._grant(each, grants.get(each.id, []), remedies, offers)
                 yield from self._entries(each, entries.get(each.id, []))
-            except _MISFORMED as error:
+            except MISFORMED as error:
                 message = f"the record has not the form of a {each.kind} ({error!r})"
                 yield Finding("record", each.id, message, each.index)
 
     def end(self, connection: Connection) -> Iterator[Finding]:
         for table, expected in {**self._rows, "order_registration": self._registrations}.items():
-            stored = rows.count(connection, table)
-            if stored != expected:
-                message = f"has {stored} rows; the records speak of {expected}"
-                yield Finding(table, None, message)
+            yield from rows.miscounted(connection, table, expected)
 
     def _grant(
         self,
@@ -95,28 +88,6 @@ class GrantCheck:
         yield from _same("grant_entry", stored, expected, (record.id, record.index))
 
 
-class CounterCheck:
-    """Counters, movements and states come to what the entries say."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-
-    def batch(self, connection: Connection, records: Sequence[CheckedRecord]) -> Iterator[Finding]:
-        del connection, records
-        return iter(())
-
-    def end(self, connection: Connection) -> Iterator[Finding]:
-        try:
-            for each in differences(connection):
-                message = f"expected {each.expected}, stored {each.stored}"
-                yield Finding(each.table, each.where, message)
-        except DBAPIError:
-            raise
-        except _MISFORMED as error:
-            message = f"grants can't be added up any more ({error!r})"
-            yield Finding("grant_entry", None, message)
-
-
 def _same(
     table: str,
     stored: Sequence[RowMapping],
@@ -130,17 +101,9 @@ def _same(
         return
     ordered = sorted(stored, key=lambda row: str(row.get("position", "")).rjust(20))
     for row, each in zip(ordered, expected, strict=True):
-        yield from rows.differing(table, row, {k: _like(v, row[k]) for k, v in each.items()}, at)
-
-
-def _like(value: object, stored: object) -> object:
-    """A JSON value as the database at hand gives it back: SQLite as text."""
-    if isinstance(value, list | dict) and isinstance(stored, str):
-        try:
-            return stored if json.loads(stored) == value else value
-        except ValueError:
-            return value
-    return value
+        yield from rows.differing(
+            table, row, {k: rows.like(v, row[k]) for k, v in each.items()}, at
+        )
 
 
 def _columns(document: Mapping[str, Any]) -> dict[str, object]:

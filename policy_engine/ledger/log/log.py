@@ -9,10 +9,15 @@ from sqlalchemy import Connection, func, insert, select
 
 from policy_engine.ledger.errors import SecretError, TamperedError, UntrustedLogError
 from policy_engine.ledger.events import record_event
+from policy_engine.ledger.log.answers import AnswerCheck
+from policy_engine.ledger.log.bindings import EvidenceCheck, PinCheck, ReferenceCheck
+from policy_engine.ledger.log.calls import CallCheck
 from policy_engine.ledger.log.checks import DecisionCheck, Replayer
+from policy_engine.ledger.log.counters import CounterCheck
+from policy_engine.ledger.log.due import DueCheck
 from policy_engine.ledger.log.events import EventCheck, InstanceCheck, SubjectCheck
 from policy_engine.ledger.log.findings import Check, Report
-from policy_engine.ledger.log.grants import CounterCheck, GrantCheck
+from policy_engine.ledger.log.grants import GrantCheck
 from policy_engine.ledger.log.notes import Checkpoint, NoteError, SigningKey, VerifierKey
 from policy_engine.ledger.log.reading import (
     LogBook,
@@ -82,10 +87,16 @@ class VerifiableLog(LogBook):
         """
         own: tuple[Check, ...] = (
             DecisionCheck(self._secret, replayer, sample),
-            EventCheck(),
+            EventCheck(self._secret),
             SubjectCheck(self._secret),
             InstanceCheck(self._secret),
             GrantCheck(),
+            DueCheck(),
+            AnswerCheck(self._secret),
+            CallCheck(self._secret),
+            EvidenceCheck(),
+            ReferenceCheck(),
+            PinCheck(),
             CounterCheck(),
         )
         return verify(self._database, (*own, *checks), held, key, progress)
@@ -102,7 +113,9 @@ class VerifiableLog(LogBook):
             return
         key = str(signing.verifier)
         now = self._database.now(connection)
-        record_id = record_event(connection, "log_opened", now, by, {"verifier_key": key})
+        record_id = record_event(
+            connection, self._secret, "log_opened", now, by, {"verifier_key": key}
+        )
         connection.execute(insert(LOG_KEY), {"verifier_key": key, "record_id": record_id})
 
 

@@ -5,6 +5,7 @@ Nothing here trusts a type or an order: a changed row may hold text where a numb
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,16 +58,17 @@ def by_key(
     return rows
 
 
-def pages(connection: Connection, table: str, key: str) -> Iterator[list[RowMapping]]:
+def pages(connection: Connection, table: str, *key: str) -> Iterator[list[RowMapping]]:
     """All rows of a table in the order of its unique `key`, a page at a time."""
-    first = text(f"SELECT * FROM {table} ORDER BY {key} LIMIT {PAGE}")  # noqa: S608 -- names of our own tables
-    after = text(f"SELECT * FROM {table} WHERE {key} > :last ORDER BY {key} LIMIT {PAGE}")  # noqa: S608 -- names of our own tables
+    order, last = ", ".join(key), ", ".join(f":{name}" for name in key)
+    first = text(f"SELECT * FROM {table} ORDER BY {order} LIMIT {PAGE}")  # noqa: S608 -- names of our own tables
+    after = text(f"SELECT * FROM {table} WHERE ({order}) > ({last}) ORDER BY {order} LIMIT {PAGE}")  # noqa: S608 -- names of our own tables
     page = list(connection.execute(first).mappings())
     while page:
         yield page
         if len(page) < PAGE:
             return
-        page = list(connection.execute(after, {"last": page[-1][key]}).mappings())
+        page = list(connection.execute(after, {name: page[-1][name] for name in key}).mappings())
 
 
 def microseconds(stated: object) -> int | None:
@@ -89,6 +91,28 @@ def differing(
         if stored != value or type(stored) is not type(value):
             message = f"`{column}` is not what the record says"
             yield Finding(table, at[0], message, at[1])
+
+
+def json_value(stored: object) -> Any:
+    """A JSON column as the value that it holds: SQLite gives it as text. ValueError."""
+    return json.loads(stored) if isinstance(stored, str | bytes) else stored
+
+
+def like(value: object, stored: object) -> object:
+    """A JSON value as the database at hand gives it back, where `stored` holds that value."""
+    if isinstance(value, list | dict) and isinstance(stored, str):
+        try:
+            return stored if json.loads(stored) == value else value
+        except ValueError:
+            return value
+    return value
+
+
+def miscounted(connection: Connection, table: str, expected: int) -> Iterator[Finding]:
+    """A finding where a table has more or fewer rows than the records speak of."""
+    stored = count(connection, table)
+    if stored != expected:
+        yield Finding(table, None, f"has {stored} rows; the records speak of {expected}")
 
 
 def rows_without_record(

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from policy_engine.ledger.errors import TamperedError
 from policy_engine.ledger.log import rows
-from policy_engine.ledger.log.findings import Check, CheckedRecord, Finding, Report
+from policy_engine.ledger.log.findings import MISFORMED, Check, CheckedRecord, Finding, Report
 from policy_engine.ledger.log.notes import Checkpoint, NoteError, VerifierKey
 from policy_engine.ledger.log.tiles import TILE_LEVELS, StoredNodes
 from policy_engine.ledger.log.tree import Frontier, leaf_hash, root
@@ -175,8 +175,7 @@ class Walk:
 
     def _check(self, records: Sequence[CheckedRecord]) -> None:
         for check in self._checks:
-            for finding in check.batch(self._connection, records):
-                self._report.add(finding)
+            self._report_all(check.batch(self._connection, records))
 
     def _signed(self) -> Iterator[Checkpoint]:
         """The checkpoints, as far as they are in order and signed."""
@@ -236,10 +235,17 @@ class Walk:
             for lost in self._connection.execute(_LOST, {"page": rows.PAGE}).scalars():
                 self._add("record", str(lost), "is neither in the log nor waits for its place")
         for check in self._checks:
-            for finding in check.end(self._connection):
-                self._report.add(finding)
+            self._report_all(check.end(self._connection))
             self._report.counts |= check.counts
         self._report.counts |= {"waiting": self._waiting, "checkpoints": self._checkpoints}
+
+    def _report_all(self, findings: Iterator[Finding]) -> None:
+        try:
+            for finding in findings:
+                self._report.add(finding)
+        except MISFORMED as error:
+            # What was changed can take any form, also one that no check is prepared for.
+            self._add("-", None, f"a check came upon what it can't read ({error!r})")
 
     def _add(self, table: str, row: str | None, message: str, index: int | None = None) -> None:
         self._report.add(Finding(table, row, message, index))

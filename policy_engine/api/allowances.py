@@ -1,0 +1,79 @@
+"""What each caller may ask for in a while: allowances in memory that all workers of a node share.
+
+An allowance fills up steadily and every call takes from it, so a caller may come in bursts and
+keeps to the rate in the long run (the generic cell rate algorithm). All that is kept is the
+instant at which it will be full again: eight bytes, written at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import secrets
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from time import monotonic
+from typing import Final
+
+BURST_SECONDS: Final = 10.0
+"""An allowance holds what comes in in this time."""
+_SLOTS: Final = 1 << 16
+_BYTES: Final = 8
+_ROUNDING_SECONDS: Final = 1e-6
+"""Less than this is what adding up floats leaves over."""
+
+
+class Allowances:
+    """An allowance for every name: `a_second` units come in each second; 0: without limit.
+
+    Make it before workers are forked. Names are put into a fixed number of slots by a hash
+    that nobody outside can foresee, so no number of names takes more memory; two names that meet
+    in a slot share an allowance. Two workers that take at the very same instant may be counted
+    once: that is the price of having no lock that a killed worker could keep.
+    """
+
+    def __init__(self, a_second: int, seconds: Callable[[], float] = monotonic) -> None:
+        self._a_second = a_second
+        self._seconds = seconds  # of a clock that all processes of the machine share
+        self._key = secrets.token_bytes(16)
+        self._lock = threading.Lock()
+        self._full_at = memoryview(mmap.mmap(-1, _SLOTS * _BYTES)).cast("d")
+        self._slot = lru_cache(maxsize=1024)(self._slot_of)
+
+    def wait_seconds(self, name: str) -> float:
+        """How long until something is there; 0 when something is."""
+        if not self._a_second:
+            return 0.0
+        return self._wait(self._full_at[self._slot(name)], self._seconds())
+
+    def take(self, name: str, units: int = 1) -> float:
+        """Takes so many units and returns 0; or takes none, and returns for how many seconds
+        nothing will be there. One that isn't empty may be overdrawn: whoever asks for much at
+        once gets it, and waits all the longer."""
+        if not self._a_second:
+            return 0.0
+        slot = self._slot(name)
+        with self._lock:
+            now, full_at = self._seconds(), self._full_at[slot]
+            wait = self._wait(full_at, now)
+            if not wait:
+                self._full_at[slot] = max(full_at, now) + units / self._a_second
+        return wait
+
+    def overdraw(self, name: str, units: int) -> None:
+        """Takes so many units, whether they are there or not."""
+        if self._a_second:
+            slot = self._slot(name)
+            with self._lock:
+                self._full_at[slot] = (
+                    max(self._full_at[slot], self._seconds()) + units / self._a_second
+                )
+
+    def _wait(self, full_at: float, now: float) -> float:
+        wait = full_at - now - (BURST_SECONDS - 1 / self._a_second)
+        return wait if wait > _ROUNDING_SECONDS else 0.0
+
+    def _slot_of(self, name: str) -> int:
+        digest = hashlib.blake2b(name.encode(errors="replace"), key=self._key, digest_size=8)
+        return int.from_bytes(digest.digest()) % _SLOTS

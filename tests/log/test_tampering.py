@@ -173,7 +173,8 @@ def test_activations_in_another_order_are_found(copies: Copy) -> None:
             dict(moved),
         )
     found = verified(url, replaying=False).findings
-    assert {each.table for each in found} == {"activation"}
+    # Where the order is another, so is the pack whose caps are counted.
+    assert {each.table for each in found} - {"limit_class"} == {"activation"}
 
 
 def held_checkpoint(url: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -31,6 +32,7 @@ from policy_engine.api.turns import Turns
 from policy_engine.settings import Settings
 from policy_engine.usecases.services import Services
 
+_View = TypeVar("_View", bound=Callable[..., Any])
 _HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -40,13 +42,20 @@ _HEADERS: Final = (
 )
 
 
+class _App(Flask):
+    """No view is a coroutine, so none is looked at for being one, on every request anew."""
+
+    def ensure_sync(self, func: _View) -> _View:
+        return func
+
+
 def create_app(services: Services | None, node: Node | None = None) -> Flask:
     """The API over these services; without any it can only write its own document.
 
     `node` is what the workers of a node share; without one this app is a node by itself.
     LookupError when a call doesn't say who may make it.
     """
-    app = Flask("policy_engine.api", static_folder=None)
+    app = _App("policy_engine.api", static_folder=None)
     app.config["TRUSTED_HOSTS"] = None
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False

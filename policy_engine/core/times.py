@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _TIMESTAMP = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?"
@@ -70,6 +71,7 @@ def parse_duration(text: str) -> timedelta:
     return -duration if match["sign"] else duration
 
 
+@lru_cache(maxsize=4096)
 def format_duration(duration: timedelta) -> str:
     """timedelta → its shortest ISO 8601 form in days, hours, minutes, seconds: `P5DT1S`, `PT0S`."""
     if duration < timedelta(0):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
+import orjson
 from sqlalchemy import Connection, delete
 
 from policy_engine.ledger.database import Opening
@@ -51,7 +51,7 @@ class KeptAnswers:
             "parts": list(_parts(answer.body, decisions)),
             "kept_since_us": micros(now),
         }
-        sealed = self._sealer.seal(kept_context(key_hash, fingerprint), json.dumps(kept).encode())
+        sealed = self._sealer.seal(kept_context(key_hash, fingerprint), orjson.dumps(kept))
         values = {
             "key_hash": key_hash,
             "fingerprint": fingerprint,
@@ -76,7 +76,7 @@ class KeptAnswers:
         if not hmac.compare_digest(fingerprint, self._fingerprint(key)):
             raise IdempotencyMismatchError
         context = kept_context(self.key_hash(key), fingerprint)
-        kept = json.loads(self._sealer.open(context, sealed))
+        kept = orjson.loads(self._sealer.open(context, sealed))
         body = bytearray()
         for part in kept["parts"]:
             if "decision" in part:

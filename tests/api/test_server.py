@@ -59,7 +59,7 @@ def test_refuses_over_real_http_what_a_test_client_may_not_send(
         assert refused(b"[" * 20_000) == (400, "TOO_DEEP")
         assert refused(text, {"Idempotency-Key": "a b"}) == (400, "IDEMPOTENCY_KEY_INVALID")
         assert server.send("GET", "/v1/decisions").status == 401
-        assert chunked(server, key, [b" " * 8192] * 10) == 413
+        assert chunked(server, key, [b" " * 8192] * 8 + [b" "]) == 413
         assert chunked(server, key, [text]) == 201
         # A field of the answer that a caller has a hand in is never a header of its own.
         assert server.send("GET", "/livez", headers={"X-Request-Id": "a%0d%0ab"}).status == 200
@@ -72,11 +72,10 @@ def chunked(server: Server, key: str, parts: list[bytes]) -> int:
         f"Authorization: Bearer {key}\r\nIdempotency-Key: chunked\r\n"
         "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     )
+    chunks = b"".join(f"{len(part):x}\r\n".encode() + part + b"\r\n" for part in parts)
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.sendall(head.encode())
-        for part in parts:
-            connection.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n")
-        connection.sendall(b"0\r\n\r\n")
+        # At once: who is refused halfway finds the connection closed when it sends the rest.
+        connection.sendall(head.encode() + chunks + b"0\r\n\r\n")
         answer = connection.recv(65536)
     return int(answer.split(b" ")[1])
 

@@ -8,6 +8,7 @@ fit whole.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -95,7 +96,7 @@ class Walk:
     def give(self, role: Role) -> Give:
         """What `role` can give now."""
         left = [reading.headroom for reading in self._readings]
-        line_room = dict(self._line_room)
+        line_room = Counter(self._line_room)
         cuts: list[tuple[int, int]] = []
         parts: list[Part] = []
         forbidden = False
@@ -124,7 +125,7 @@ class Walk:
                     left[i] = max(0, left[i] - minor)
             if kind in MONEY_BACK:
                 for share in part.shares:
-                    line_room[share.line] = line_room.get(share.line, 0) - share.minor
+                    line_room[share.line] -= share.minor
         parts += [Part()] * (len(self._remedies) - len(parts))
         binding = self._readings[min(cuts)[1]].cap.name if cuts else None
         return Give(role.name, tuple(parts), binding, self._obstacle(parts, cuts, forbidden))
@@ -166,14 +167,14 @@ class Walk:
 
     def unlimited(self) -> int:
         """What would be given without caps and roles: only what was paid bounds money back."""
-        line_room = dict(self._line_room)
+        line_room = Counter(self._line_room)
         total = 0
         for entitled in self._remedies:
             most, shares = _fits_lines(entitled, line_room)
             total += most
             if entitled.of.rule.kind in MONEY_BACK:
                 for share in shares:
-                    line_room[share.line] = line_room.get(share.line, 0) - share.minor
+                    line_room[share.line] -= share.minor
         return total
 
 

@@ -101,9 +101,7 @@ def _receive(app: Flask, settings: Settings, node: Node) -> None:
 
 def _finish(response: Response) -> Response:
     headers = response.headers
-    for name, value in _HEADERS:
-        headers.setdefault(name, value)
-    if "Authorization" in request.headers:
+    if "HTTP_AUTHORIZATION" in request.environ:
         headers.setdefault("Cache-Control", "no-store")
     headers["X-Request-Id"] = logs.request_id()
     if reading.unread():

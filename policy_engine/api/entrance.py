@@ -54,8 +54,8 @@ class Entrance:
             ("Content-Type", MEDIA_TYPE),
             ("Cache-Control", "no-store"),
             *OVERLOADED.headers.items(),
-            *headers,
         ]
+        self._added = tuple((name, value, name.lower()) for name, value in headers)
         self._readers: SimpleQueue[None] = SimpleQueue()
         for _ in range(_READING_AT_MOST):
             self._readers.put(None)
@@ -64,16 +64,30 @@ class Entrance:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         environ[logs.CAME_AT] = perf_counter()
-        if self._node.stopping:
-            start_response = _closing(start_response)
+        start = self._with_headers(start_response)
         if environ["PATH_INFO"] in PROBES:
-            return self._inside(environ, start_response)
+            return self._inside(environ, start)
         if not self._turns.take():
-            return self._refuse(environ, start_response)
+            return self._refuse(environ, start)
         try:
-            return self._inside(environ, start_response)
+            return self._inside(environ, start)
         finally:
             self._turns.give_back()
+
+    def _with_headers(self, start_response: StartResponse) -> StartResponse:
+        """Adds what every answer has, unless it says otherwise itself. While the node stops, the
+        caller is asked to come back on another connection, where another node may answer."""
+
+        def start(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        ) -> Callable[[bytes], object]:
+            said = {name.lower() for name, _ in headers}
+            added = [(name, value) for name, value, key in self._added if key not in said]
+            if self._node.stopping and "connection" not in said:
+                added.append(_CLOSE)
+            return start_response(status, headers + added, exc_info)
+
+        return start
 
     def _refuse(self, environ: Mapping[str, Any], start_response: StartResponse) -> list[bytes]:
         request_id = logs.an_id(environ.get("HTTP_X_REQUEST_ID", ""))
@@ -115,14 +129,3 @@ class Entrance:
             self._told_at = now
             refused, self._refused = self._refused, 0
             log.warning("more calls than can be served", refused=refused)
-
-
-def _closing(start_response: StartResponse) -> StartResponse:
-    """Asks the caller to come back on another connection, where another node may answer."""
-
-    def start(
-        status: str, headers: list[tuple[str, str]], exc_info: Any = None
-    ) -> Callable[[bytes], object]:
-        return start_response(status, [*headers, _CLOSE], exc_info)
-
-    return start

@@ -6,6 +6,7 @@ customers. Values are JSON strings, so no caller can break out of a line.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import secrets
@@ -15,8 +16,10 @@ from functools import lru_cache
 from time import perf_counter
 from typing import Any, Final
 
+import orjson
 import structlog
 from flask import Response, g, request
+from flask.globals import app_ctx
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 CAME_AT: Final = "policy_engine.came_at"
@@ -50,7 +53,7 @@ def configure(level: str, as_json: bool) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     tail: list[Any] = (
-        [structlog.processors.JSONRenderer()]
+        [structlog.processors.JSONRenderer(_json)]
         if as_json
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
@@ -62,6 +65,13 @@ def configure(level: str, as_json: bool) -> None:
     )
     logging.root.handlers = [_Foreign()]
     logging.root.setLevel(logging.WARNING)
+
+
+def _json(line: Any, default: Any, **_: Any) -> str:
+    try:
+        return orjson.dumps(line, default).decode()
+    except TypeError:  # half a surrogate pair, say
+        return json.dumps(line, default=default)
 
 
 class _Foreign(logging.Handler):
@@ -81,8 +91,9 @@ class _Foreign(logging.Handler):
 
 def begin() -> None:
     """Give the request an id."""
-    g.request_id = an_id(request.headers.get("X-Request-Id", ""))
-    g.began_at = request.environ.get(CAME_AT) or perf_counter()
+    environ, noted = request.environ, app_ctx.g
+    noted.request_id = an_id(environ.get("HTTP_X_REQUEST_ID", ""))
+    noted.began_at = environ.get(CAME_AT) or perf_counter()
 
 
 def an_id(sent: str) -> str:
@@ -92,12 +103,14 @@ def an_id(sent: str) -> str:
 
 def route() -> str | None:
     """The address that is asked for as the API document writes it; None for an unknown one."""
-    return _documented(request.url_rule.rule) if request.url_rule else None
+    rule = request.url_rule
+    return _documented(rule.rule) if rule else None
 
 
 def method() -> str:
     """The method that is asked for; anybody can send any word, so an unknown one is `other`."""
-    return request.method if request.method in _METHODS else "other"
+    asked = request.method
+    return asked if asked in _METHODS else "other"
 
 
 @lru_cache(maxsize=256)
@@ -116,23 +129,24 @@ def end(response: Response) -> Response:
     asked = route()
     if asked in _QUIET and response.status_code < 500:
         return response
-    principal = g.get("principal")
-    decision_id = g.get("decision_id")
+    noted = app_ctx.g
+    principal = noted.get("principal")
+    decision_id = noted.get("decision_id")
     line = {
-        "request_id": g.request_id,
-        "trace_id": g.get("trace_id"),
+        "request_id": noted.request_id,
+        "trace_id": noted.get("trace_id"),
         "method": method(),
         "route": asked,
         "status": response.status_code,
-        "milliseconds": round((perf_counter() - g.began_at) * 1000, 2),
+        "milliseconds": round((perf_counter() - noted.began_at) * 1000, 2),
         "client": principal.client if principal else None,
         "credential": principal.credential if principal else None,
-        "code": g.get("problem_code"),
+        "code": noted.get("problem_code"),
         "decision_id": decision_id,
         # Of a batch: a single decision is named above.
-        "decision_ids": None if decision_id else g.get("decision_ids"),
-        "grant_id": g.get("grant_id"),
-        "replayed": g.get("replayed"),
+        "decision_ids": None if decision_id else noted.get("decision_ids"),
+        "grant_id": noted.get("grant_id"),
+        "replayed": noted.get("replayed"),
     }
     log.info("request", **{name: value for name, value in line.items() if value is not None})
     return response

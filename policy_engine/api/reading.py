@@ -7,6 +7,7 @@ from typing import Any, Final, NoReturn
 
 import marshmallow
 from flask import Request, g, request
+from flask.globals import request_ctx
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -28,17 +29,18 @@ _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,128}", re.ASCII)
 
 def body_bytes(max_bytes: int = MAX_BYTES) -> bytes:
     """The body of a call that takes JSON: checked for media type, encoding and size."""
-    if request.mimetype != "application/json":
+    asked: Request = request_ctx.request
+    if asked.mimetype != "application/json":
         raise problem_error(
             415,
             "UNSUPPORTED_MEDIA_TYPE",
             "send the body as `Content-Type: application/json`",
             Accept_Post="application/json",
         )
-    charset = request.mimetype_params.get("charset", "utf-8")
+    charset = asked.mimetype_params.get("charset", "utf-8")
     if charset.lower() not in ("utf-8", "utf8"):
         raise problem_error(415, "UNSUPPORTED_MEDIA_TYPE", "send the body in UTF-8")
-    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+    if asked.environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
         raise problem_error(
             415,
             "UNSUPPORTED_ENCODING",
@@ -46,10 +48,10 @@ def body_bytes(max_bytes: int = MAX_BYTES) -> bytes:
             Accept_Encoding="identity",
         )
     # One byte more: a body whose length isn't declared is cut at the maximum without a word.
-    request.max_content_length = max_bytes + 1
-    with Wait(request.environ, logs.request_id()) as wait:
+    asked.max_content_length = max_bytes + 1
+    with Wait(asked.environ, logs.request_id()) as wait:
         try:
-            body = request.get_data(cache=False)
+            body = asked.get_data(cache=False)
         except RequestEntityTooLarge:
             body = None
     if wait.over:
@@ -58,7 +60,7 @@ def body_bytes(max_bytes: int = MAX_BYTES) -> bytes:
         raise problem_error(
             413, "BODY_TOO_LARGE", f"the body is larger than {max_bytes} bytes; send less at once"
         )
-    if len(body) < (request.content_length or 0):
+    if len(body) < (asked.content_length or 0):
         # Not the call that its client made: nothing may be kept under its key.
         raise problem_error(
             400, "BODY_INCOMPLETE", "the body is shorter than `Content-Length`; send it again"
@@ -74,7 +76,8 @@ def unread() -> bool:
 
 def has_body() -> bool:
     """Does the request carry a body at all?"""
-    return bool(request.content_length) or "Transfer-Encoding" in request.headers
+    environ = request.environ
+    return bool(request.content_length) or "HTTP_TRANSFER_ENCODING" in environ
 
 
 def load(schema: StrictSchema, data: object) -> Any:
@@ -87,8 +90,9 @@ def load(schema: StrictSchema, data: object) -> Any:
 
 def key(body: bytes, *, required: bool = True) -> IdempotencyKey | None:
     """The call as its client named it; None where it needs no name and has none."""
-    keys = request.headers.getlist("Idempotency-Key")
-    if not keys:
+    asked: Request = request_ctx.request
+    sent = asked.environ.get("HTTP_IDEMPOTENCY_KEY")
+    if sent is None:
         if not required:
             return None
         raise problem_error(
@@ -96,7 +100,7 @@ def key(body: bytes, *, required: bool = True) -> IdempotencyKey | None:
             "IDEMPOTENCY_KEY_MISSING",
             "send an `Idempotency-Key`: any text of your own, the same when you try again",
         )
-    if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
+    if _KEY.fullmatch(sent) is None:
         raise problem_error(
             400,
             "IDEMPOTENCY_KEY_INVALID",
@@ -105,10 +109,10 @@ def key(body: bytes, *, required: bool = True) -> IdempotencyKey | None:
     caller = principal()
     return IdempotencyKey(
         client=caller.client,
-        key=keys[0],
-        method=request.method,
-        path=request.path,
-        query=request.query_string.decode("latin-1"),
+        key=sent,
+        method=asked.method,
+        path=asked.path,
+        query=asked.query_string.decode("latin-1"),
         # Any other agent than that of a credential bound to one is part of the body.
         agent="" if caller.person is None else f"{caller.person.id}\n{caller.person.role}",
         body=body,
@@ -117,7 +121,7 @@ def key(body: bytes, *, required: bool = True) -> IdempotencyKey | None:
 
 def accepts(media_type: str) -> None:
     """406 when the caller says that it can't read what the call answers with."""
-    if "Accept" in request.headers and not request.accept_mimetypes.best_match([media_type]):
+    if "HTTP_ACCEPT" in request.environ and not request.accept_mimetypes.best_match([media_type]):
         raise problem_error(406, "NOT_ACCEPTABLE", f"this call answers in `{media_type}` only")
 
 

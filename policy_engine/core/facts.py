@@ -6,12 +6,12 @@ different things (CONTRACT §2): `Missing.UNKNOWN` (omitted) or `Missing.ABSENT`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, StrEnum
-from typing import Final
+from typing import Any, Final
 
 from policy_engine.core.money import Money
 from policy_engine.core.times import format_duration, format_timestamp
@@ -152,16 +152,16 @@ BUILT_IN: Final[Mapping[str, FactSpec]] = {
 
 def value_text(value: Value) -> str | None:
     """How a value is shown in reasons: `P6D`, `40.00 CNY`, `true`, `gold`; None when missing."""
-    if isinstance(value, Missing):
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, timedelta):
-        return format_duration(value)
-    if isinstance(value, datetime):
-        return format_timestamp(value)
-    if isinstance(value, frozenset):
-        return ", ".join(sorted(value))
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    return str(value)
+    show = _TEXTS.get(type(value))
+    return str(value) if show is None else show(value)
+
+
+_TEXTS: Final[Mapping[type, Callable[[Any], str | None]]] = {
+    Missing: lambda _: None,
+    bool: lambda value: "true" if value else "false",
+    timedelta: format_duration,
+    datetime: format_timestamp,
+    frozenset: lambda value: ", ".join(sorted(value)),
+    Decimal: lambda value: format(value, "f"),
+}
+"""Of the types that `str` doesn't show as it should."""

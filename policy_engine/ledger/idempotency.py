@@ -39,12 +39,14 @@ class KeptAnswers:
     def row(
         self,
         key: IdempotencyKey,
+        key_hash: bytes,
         answer: Answer,
         decisions: Sequence[tuple[str, bytes]],
         now: datetime,
     ) -> Row:
-        """The row that keeps `answer`; `decisions` are (id, answer) of those just recorded."""
-        key_hash, fingerprint = self.key_hash(key), self._fingerprint(key)
+        """The row that keeps `answer`; `key_hash` is that of the key, `decisions` are (id, answer)
+        of those just recorded."""
+        fingerprint = self._fingerprint(key)
         kept = {
             "status": answer.status,
             "headers": answer.headers,
@@ -94,11 +96,9 @@ class KeptAnswers:
         return self._hash(b"call", *(part.encode() for part in parts), key.body)
 
     def _hash(self, *parts: bytes) -> bytes:
-        digest = hmac.new(self._key, digestmod="sha256")
-        for part in parts:
-            # The length first, so that no two calls run together into the same bytes.
-            digest.update(len(part).to_bytes(8) + part)
-        return digest.digest()
+        # The length first, so that no two calls run together into the same bytes.
+        message = b"".join([len(part).to_bytes(8) + part for part in parts])
+        return hmac.digest(self._key, message, "sha256")
 
 
 def kept_context(key_hash: bytes, fingerprint: bytes) -> bytes:

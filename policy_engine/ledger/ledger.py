@@ -186,8 +186,8 @@ class Ledger:
         transaction.call = None if key_hash is None else key_hash.hex()
         answer = work(transaction)
         rows = transaction.rows()
-        if key is not None:
-            rows.append(self._kept.row(key, answer, transaction.answers, opening.now))
+        if key is not None and key_hash is not None:
+            rows.append(self._kept.row(key, key_hash, answer, transaction.answers, opening.now))
         insert_all(connection, rows)
         transaction.grants.update_states()
         return answer

@@ -7,8 +7,7 @@ what SQLite needs to answer, so it is done once here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,20 +23,24 @@ class _Rendered:
     """One statement in the words of one dialect."""
 
     text: str
-    positions: tuple[str, ...] | None
-    """The order of the parameters where they have no names."""
+    positions: tuple[tuple[str, Convert | None], ...] | None
+    """The parameters in order, where they have no names."""
     constants: Mapping[str, Any]
     """Values that the statement brings along."""
     converts: Mapping[str, Convert]
     """How the types of parameters are stored, where that is not as they are."""
 
     def parameters(self, given: Mapping[str, Any]) -> Any:
-        values = {**self.constants, **given}
+        values = {**self.constants, **given} if self.constants else given
+        if self.positions is not None:
+            return [
+                values[name] if convert is None else convert(values[name])
+                for name, convert in self.positions
+            ]
+        named = dict(values)
         for name, convert in self.converts.items():
-            values[name] = convert(values[name])
-        if self.positions is None:
-            return values
-        return tuple([values[name] for name in self.positions])
+            named[name] = convert(named[name])
+        return named
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +57,26 @@ class Prepared:
     def run(self, connection: Connection, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Runs once → its rows. Raises as `Connection.execute` does."""
         rendered = self._in(connection.dialect)
-        with _cursor(connection, rendered) as cursor:
+        cursor = connection.connection.cursor()
+        try:
             cursor.execute(rendered.text, rendered.parameters(parameters))
-            return cursor.fetchall() if cursor.description else []
+            return list(cursor.fetchall()) if cursor.description else []
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _told(connection, cursor, rendered, error) from error
+        finally:
+            cursor.close()
 
     def run_all(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Runs for each of the rows."""
         rendered = self._in(connection.dialect)
-        with _cursor(connection, rendered) as cursor:
+        cursor = connection.connection.cursor()
+        try:
             for row in rows:
                 cursor.execute(rendered.text, rendered.parameters(row))
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _told(connection, cursor, rendered, error) from error
+        finally:
+            cursor.close()
 
     def _in(self, dialect: Dialect) -> _Rendered:
         found = self._rendered.get(dialect.name)
@@ -72,29 +85,22 @@ class Prepared:
         return found
 
 
-@contextmanager
-def _cursor(connection: Connection, rendered: _Rendered) -> Iterator[Any]:
-    """The driver's cursor; what it raises comes as SQLAlchemy would tell it."""
-    beneath = connection.connection
-    driver = connection.dialect.loaded_dbapi
-    cursor = beneath.cursor()
-    try:
-        yield cursor
-    except driver.Error as error:
-        gone = connection.dialect.is_disconnect(error, beneath, cursor)
-        if gone:
-            connection.invalidate(error)
-        raise DBAPIError.instance(
-            rendered.text,
-            None,
-            error,
-            driver.Error,
-            hide_parameters=True,
-            connection_invalidated=gone,
-            dialect=connection.dialect,
-        ) from error
-    finally:
-        cursor.close()
+def _told(connection: Connection, cursor: Any, rendered: _Rendered, error: Any) -> Exception:
+    """What the driver raised as SQLAlchemy would tell it."""
+    dialect = connection.dialect
+    gone = dialect.is_disconnect(error, connection.connection, cursor)
+    if gone:
+        connection.invalidate(error)
+    told: Exception = DBAPIError.instance(
+        rendered.text,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=gone,
+        dialect=dialect,
+    )
+    return told
 
 
 def _render(statement: ClauseElement, dialect: Dialect) -> _Rendered:
@@ -106,5 +112,8 @@ def _render(statement: ClauseElement, dialect: Dialect) -> _Rendered:
         convert = parameter.type.dialect_impl(dialect).bind_processor(dialect)
         if convert is not None:
             converts[name] = convert
-    positions = None if compiled.positiontup is None else tuple(compiled.positiontup)
-    return _Rendered(str(compiled), positions, values, converts)
+    positions = None
+    if compiled.positiontup is not None:
+        positions = tuple((name, converts.get(name)) for name in compiled.positiontup)
+    constants = {name: value for name, value in values.items() if value is not None}
+    return _Rendered(str(compiled), positions, constants, converts)

@@ -58,7 +58,7 @@ class InstanceSecret:
     def _pseudonym(self, kind: str, value: str) -> str:
         # A kind holds no zero byte, so no two pairs run together into the same message.
         message = kind.encode() + b"\0" + value.encode()
-        return hmac.new(self._pseudonym_key, message, "sha256").hexdigest()
+        return hmac.digest(self._pseudonym_key, message, "sha256").hex()
 
 
 def _write_new(path: Path) -> None:

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from policy_engine.ledger.database import Gate, Job, Load, Opening, T, failures_told, load_of
 from policy_engine.ledger.errors import StillRunningError, UnavailableError
@@ -50,7 +51,9 @@ _PRAGMAS = (
     "secure_delete=ON",  # a destroyed key leaves no bytes behind in the file
 )
 _LATEST = text("SELECT recorded_at_us FROM record ORDER BY rowid DESC LIMIT 1")
-# A savepoint of SQLAlchemy's costs as much as what a decision writes.
+# A transaction or a savepoint of SQLAlchemy's costs as much as what a decision writes.
+_BEGIN = Prepared(text("BEGIN IMMEDIATE"))
+_COMMIT = Prepared(text("COMMIT"))
 _BEGIN_JOB = Prepared(text("SAVEPOINT job"))
 _UNDO_JOB = Prepared(text("ROLLBACK TO job"))
 _END_JOB = Prepared(text("RELEASE job"))
@@ -95,6 +98,7 @@ class SqliteDatabase:
         self._timeout_seconds = timeout_seconds
         self._file = Path(make_url(url).database or "")
         self.engine = self._engine(url, "BEGIN IMMEDIATE", pool_size=1)
+        self._writer = _Writer(self._engine(url, None, pool_size=1))
         self._readers = self._engine(url, "BEGIN", pool_size=_READERS)
         event.listen(self._readers, "connect", _never_write)
         self._running: set[bytes] = set()
@@ -102,10 +106,10 @@ class SqliteDatabase:
         self._clock = _Clock()
         self._queue: queue.Queue[_Queued | None] = queue.Queue(_QUEUED_AT_MOST)
         self._gate = Gate()
-        self._writer = threading.Thread(target=self._write_groups, name="ledger-writer")
+        self._thread = threading.Thread(target=self._write_groups, name="ledger-writer")
         # Whoever forgets to close the ledger still gets out; what is queued was not answered.
-        self._writer.daemon = True
-        self._writer.start()
+        self._thread.daemon = True
+        self._thread.start()
 
     def write(self, job: Job[T]) -> T:
         queued = _Queued(job)
@@ -153,7 +157,12 @@ class SqliteDatabase:
         return self._clock.now(connection)
 
     def load(self) -> Load:
-        return load_of(self._gate, self.engine, self._readers)
+        others = load_of(self._gate, self._readers)
+        return replace(
+            others,
+            connections=others.connections + self._writer.busy,
+            connections_limit=others.connections_limit + 1,
+        )
 
     def refuse(self, because: str | None) -> None:
         self._gate.refusal = because
@@ -171,11 +180,12 @@ class SqliteDatabase:
         if not self._gate.close():
             return
         self._queue.put(None)
-        self._writer.join()
+        self._thread.join()
+        self._writer.close()
         self._readers.dispose()
         self.engine.dispose()
 
-    def _engine(self, url: str, begin: str, pool_size: int) -> Engine:
+    def _engine(self, url: str, begin: str | None, pool_size: int) -> Engine:
         engine = create_engine(
             url,
             pool_size=pool_size,
@@ -185,7 +195,8 @@ class SqliteDatabase:
         )
         event.listen(engine, "connect", _prepare)
         # The driver is told to leave transactions alone (below), so this is the only BEGIN.
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        if begin is not None:
+            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         event.listen(engine, "do_connect", self._create_folder)
         return engine
 
@@ -200,13 +211,15 @@ class SqliteDatabase:
         group, outcomes = [first], list[_Outcome]()
         give_up_at = time.monotonic() + _GROUP_SECONDS
         try:
-            with self.engine.begin() as connection:
-                while len(outcomes) < len(group):
-                    outcomes.append(_run(connection, group[-1]))
-                    following = self._following() if time.monotonic() < give_up_at else None
-                    if following is not None:
-                        group.append(following)
+            connection = self._writer.begin()
+            while len(outcomes) < len(group):
+                outcomes.append(_run(connection, group[-1]))
+                following = self._following() if time.monotonic() < give_up_at else None
+                if following is not None:
+                    group.append(following)
+            self._writer.commit()
         except Exception as error:  # noqa: BLE001 -- whatever it was, nobody is left waiting
+            self._writer.undo()
             outcomes = [_Outcome(error=error)] * len(group)
         for queued, outcome in zip(group, outcomes, strict=True):
             queued.answer(outcome)
@@ -220,6 +233,40 @@ class SqliteDatabase:
             # The end: nothing is queued after it, and the loop has to see it too.
             self._queue.put_nowait(None)
         return following
+
+
+class _Writer:
+    """The connection that groups are written on: it stays open from one to the next, and begins
+    and commits by itself. Used by one thread at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self.busy = False
+        """Is a transaction open?"""
+
+    def begin(self) -> Connection:
+        self.busy = True
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        _BEGIN.run(self._connection, {})
+        return self._connection
+
+    def commit(self) -> None:
+        assert self._connection is not None
+        _COMMIT.run(self._connection, {})
+        self.busy = False
+
+    def undo(self) -> None:
+        """Rolls back what is open. The next group takes a connection anew."""
+        connection, self._connection, self.busy = self._connection, None, False
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.close()
+
+    def close(self) -> None:
+        self.undo()
+        self._engine.dispose()
 
 
 def _run(connection: Connection, queued: _Queued) -> _Outcome:

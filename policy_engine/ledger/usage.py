@@ -127,7 +127,16 @@ class LedgerUsage:
         """With the customer's pseudonym, as the tables know it."""
         if key.scope is not Scope.CUSTOMER:
             return key
-        return replace(key, key=(self._secret.pseudonym(CUSTOMER, key.key[0]),))
+        pseudonym = self._secret.pseudonym(CUSTOMER, key.key[0])
+        return CounterKey(
+            key.scope,
+            (pseudonym,),
+            key.window,
+            key.measure,
+            key.kinds,
+            key.policies,
+            key.currency,
+        )
 
     def _parameters(
         self,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from policy_engine.ledger.credentials import KeyRing
 from policy_engine.ledger.shapes import Credential
 from policy_engine.usecases.principals import ActFor, Principal, Scope
 from policy_engine.usecases.tokens import BadTokenError, TokenDoor
+
+_SCOPES: Final = {scope.value: scope for scope in Scope}
 
 
 class CredentialDoor:
@@ -37,7 +41,7 @@ def principal_of(credential: Credential) -> Principal:
     act_for = None if terms.ceiling is None else ActFor(terms.ceiling, terms.roster)
     return Principal(
         client=terms.client,
-        scopes=frozenset(scope for scope in Scope if scope.value in terms.scopes),
+        scopes=frozenset([_SCOPES[name] for name in terms.scopes if name in _SCOPES]),
         person=terms.person,
         act_for=act_for,
         credential=credential.id,

@@ -80,10 +80,10 @@ def money_body(minor: int, currency: str) -> Json:
 
 def value_body(value: Value) -> object:
     """A fact's value as JSON: the form in which it could be sent under `facts`."""
+    if isinstance(value, str | bool | int):
+        return value
     if isinstance(value, Missing):
         return None
-    if isinstance(value, bool | int):
-        return value
     if isinstance(value, Money):
         return money_body(value.minor, value.currency)
     if isinstance(value, frozenset):

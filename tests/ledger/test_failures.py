@@ -94,7 +94,6 @@ def test_only_known_databases_are_opened(secret: InstanceSecret) -> None:
 @pytest.fixture
 def embedded(sqlite_url: str, secret: InstanceSecret) -> Ledger:
     ledger = Ledger.open(sqlite_url, secret, timeout=SHORT)
-    ledger.upgrade()
     ledger.packs.store(REVISION, b"")
     return ledger
 
@@ -117,9 +116,10 @@ def test_a_full_disk_refuses_all_of_a_group_and_passes(embedded: Ledger) -> None
     embedded.decide(None, deciding())
 
     def limit(pages: str) -> None:
-        # Another connection has its own limit; the writer's is the one connection of its pool.
-        with embedded._database.engine.begin() as connection:
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        # Another connection has its own limit, so this is set where decisions are written.
+        embedded._database.write(
+            lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").all()
+        )
 
     def send(number: int) -> bool:
         try:
@@ -180,7 +180,6 @@ def test_a_clock_set_back_does_not_set_the_ledger_back(
 @pytest.fixture
 def served(postgres_url: str, secret: InstanceSecret) -> Ledger:
     ledger = Ledger.open(postgres_url, secret, timeout=SHORT, pool_size=4)
-    ledger.upgrade()
     ledger.packs.store(REVISION, b"")
     return ledger
 

@@ -18,7 +18,7 @@ from policy_engine.core.candidates import (
     candidates,
     pick_version,
 )
-from policy_engine.core.caps import PercentLimit, ScopeIds
+from policy_engine.core.caps import CounterKey, PercentLimit, ScopeIds
 from policy_engine.core.compiled import CompiledPack, Matching, derive
 from policy_engine.core.decision import (
     CapReading,
@@ -32,7 +32,7 @@ from policy_engine.core.entitlement import RemedySource
 from policy_engine.core.factbase import FactBase
 from policy_engine.core.facts import UNKNOWN, Value
 from policy_engine.core.guidance import guidance
-from policy_engine.core.headroom import line_room
+from policy_engine.core.headroom import line_room, readings_of
 from policy_engine.core.late import Late
 from policy_engine.core.offers import offered_plan, outcome_of, ranked
 from policy_engine.core.policy import ACTS, Pack
@@ -91,8 +91,9 @@ class _Evaluation:
         )
 
     def decide(self, usage_port: UsagePort) -> Decision:
-        usage = usage_port.read(self._question())
-        readings = self.scoped.readings(self.ids, self.facts, usage)
+        counters = self.scoped.keys(self.ids, self.request.currency)
+        usage = usage_port.read(self._question(self.scoped.distinct(counters)))
+        readings = readings_of(self.scoped.caps, counters, self.facts, usage)
         found, add_ons_lack = candidates(
             self.matched,
             self.facts,
@@ -109,8 +110,7 @@ class _Evaluation:
         )
         return self._decision(plans, not_offered, found, tuple(sorted(facts_needed)), readings)
 
-    def _question(self) -> UsageQuestion:
-        counters = self.scoped.counters(self.ids, self.request.currency)
+    def _question(self, counters: tuple[CounterKey, ...]) -> UsageQuestion:
         references = {
             (item.kind, item.reference) for item in self.request.evidence if item.reference
         }

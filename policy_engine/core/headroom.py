@@ -54,20 +54,16 @@ class ScopedCaps:
         self.percentages = tuple(cap for cap, _ in self.caps if isinstance(cap.limit, PercentLimit))
         self.bounds: Bounds = {}
         """Filled by `Walk`, whose readings are of these caps in this order."""
-        keys = self._keys(ScopeIds("", "", ""), "")
+        keys = self.keys(ScopeIds("", "", ""), "")
         self._distinct = [at for at, key in enumerate(keys) if key not in keys[:at]]
 
-    def counters(self, ids: ScopeIds, currency: str) -> tuple[CounterKey, ...]:
-        """As `counters_of`."""
-        keys = self._keys(ids, currency)
-        return tuple([keys[at] for at in self._distinct])
-
-    def readings(self, ids: ScopeIds, facts: FactBase, usage: Usage) -> tuple[CapReading, ...]:
-        """As `cap_readings`."""
-        return cap_readings(self.caps, ids, facts, usage)
-
-    def _keys(self, ids: ScopeIds, currency: str) -> list[CounterKey]:
+    def keys(self, ids: ScopeIds, currency: str) -> list[CounterKey]:
+        """The counter of each cap."""
         return [counter_key(cap, ids, policy or "", currency) for cap, policy in self.caps]
+
+    def distinct(self, keys: Sequence[CounterKey]) -> tuple[CounterKey, ...]:
+        """Each of the caps' counters once, in the order of the caps; as `counters_of`."""
+        return tuple([keys[at] for at in self._distinct])
 
 
 def counters_of(
@@ -81,12 +77,23 @@ def counters_of(
 def cap_readings(
     caps: Iterable[tuple[Cap, str | None]], ids: ScopeIds, facts: FactBase, usage: Usage
 ) -> tuple[CapReading, ...]:
+    caps = tuple(caps)
+    currency = facts.request.currency
+    keys = [counter_key(cap, ids, policy or "", currency) for cap, policy in caps]
+    return readings_of(caps, keys, facts, usage)
+
+
+def readings_of(
+    caps: Iterable[tuple[Cap, str | None]],
+    keys: Iterable[CounterKey],
+    facts: FactBase,
+    usage: Usage,
+) -> tuple[CapReading, ...]:
+    """The caps as they stand; `keys` are their counters, one for each."""
     currency = facts.request.currency
     readings: list[CapReading] = []
-    for cap, policy in caps:
-        used = _NOTHING
-        if usage.used:
-            used = usage.used.get(counter_key(cap, ids, policy or "", currency), _NOTHING)
+    for (cap, policy), key in zip(caps, keys, strict=True):
+        used = usage.used.get(key, _NOTHING)
         limit = _limit(cap, facts, currency)
         headroom = max(0, limit - used.amount) if limit is not None else 0
         resets_at = _resets_at(cap, used, facts.as_of)

@@ -21,7 +21,7 @@ class _Walk:
         self._always: list[tuple[int, _Rule]] = []
         self._guarded: dict[int, list[tuple[int, _Rule]]] = {}
         for position, of in enumerate(book.rules.values()):
-            guard = _guard(of, book.exclusive)
+            guard = guard_of(of, book.exclusive)
             rules = self._always if guard is None else self._guarded.setdefault(guard, [])
             rules.append((1 << position, _masked(of)))
         self._every = (1 << len(self._names)) - 1
@@ -56,7 +56,7 @@ class Interpreter:
         return _Walk(book)
 
 
-def _guard(of: Formula, exclusive: Sequence[int]) -> int | None:
+def guard_of(of: Formula, exclusive: Sequence[int]) -> int | None:
     """A comparison without which the formula is false, out of the largest exclusive group."""
     parts = of.parts if isinstance(of, Both) else (of,)
     needed = [part.index for part in parts if isinstance(part, Leaf) and part.wanted]

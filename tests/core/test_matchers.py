@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -19,6 +19,7 @@ from policy_engine.core.conditions import Both, Either, Formula, Leaf, evaluate,
 from policy_engine.core.interpreter import Interpreter
 from policy_engine.core.ports import Network, RuleBook
 from policy_engine.rete import flattening
+from policy_engine.rete.box import Box
 from policy_engine.rete.flattening import Flattening, grouped
 
 pytestmark = pytest.mark.rete
@@ -117,6 +118,46 @@ def test_they_agree_on_books_of_150_rules(
     for _ in range(20):
         truth = random_truth(random, numbers)
         assert network.match(truth) == plain.match(truth)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_left_out_for_what_they_need_come_out_false_and_the_others_as_ever(
+    seed: int, prepare: Callable[[RuleBook], Network]
+) -> None:
+    random = Random(seed)
+    groups = 12
+    rows: dict[str, Formula] = {
+        f"row {i}": Both((Leaf(i % groups), random_formula(random, 30, 2))) for i in range(60)
+    }
+    rows |= {f"free {i}": random_formula(random, 30, 2) for i in range(5)}
+    network = prepare(RuleBook("table", rows, ((1 << groups) - 1,)))
+    plain = RuleBook("table", rows)
+    for _ in range(40):
+        truth = random_truth(random, 30)
+        one, unknown = random.randrange(groups), random.random() < 0.3
+        truth |= {i: i == one for i in range(groups) if not (unknown and i in (one, 0))}
+        assert network.match(truth) == expected(plain, truth)
+
+
+def test_of_a_table_only_the_rows_that_may_hold_are_matched(
+    prepare: Callable[[RuleBook], Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: dict[str, Formula] = {f"row {i}": Both((Leaf(i // 10), Leaf(10 + i))) for i in range(100)}
+    network = prepare(RuleBook("table", rows, ((1 << 10) - 1,)))
+    matched: list[int] = []
+    whole = Box.match
+
+    def noted(box: Box, values: Mapping[int, bool]) -> dict[int, bool]:
+        found = whole(box, values)
+        matched.append(len(found))
+        return found
+
+    monkeypatch.setattr(Box, "match", noted)
+    truth = {i: i == 3 for i in range(10)} | {10 + i: True for i in range(100)}
+    found = network.match(truth)
+    assert {row for row, holds in found.items() if holds} == {f"row {i}" for i in range(30, 40)}
+    assert len(found) == 100
+    assert sum(matched) == 10
 
 
 def alternating(depth: int) -> Formula:
@@ -265,7 +306,7 @@ def test_a_network_survives_whatever_the_memory_held_before() -> None:
 def test_an_action_that_fails_is_no_answer(prepare: Callable[[RuleBook], Network]) -> None:
     """The library swallows it: the match would look as if the rule had not fired."""
     network = prepare(RuleBook("b", {"r": Leaf(0)}))
-    box = network._boxes[0]  # type: ignore[attr-defined]
+    box = network._always._boxes[0]  # type: ignore[attr-defined]
 
     def fail(c: object) -> None:
         raise KeyboardInterrupt
@@ -284,7 +325,7 @@ def test_a_rule_found_both_true_and_false_is_no_answer(
     prepare: Callable[[RuleBook], Network], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = prepare(RuleBook("b", {"r": Leaf(0)}))
-    box = network._boxes[0]  # type: ignore[attr-defined]
+    box = network._always._boxes[0]  # type: ignore[attr-defined]
     monkeypatch.setattr(box, "_run", lambda _: {(1, True), (1, False)})
     with pytest.raises(rete.MatcherError, match="both true and false"):
         network.match({0: True})
@@ -294,7 +335,7 @@ def test_an_error_of_the_library_is_no_answer_and_the_next_match_is_right(
     prepare: Callable[[RuleBook], Network],
 ) -> None:
     network = prepare(RuleBook("b", {"r": Leaf(0)}))
-    box = network._boxes[0]  # type: ignore[attr-defined]
+    box = network._always._boxes[0]  # type: ignore[attr-defined]
     box._ruleset.assert_fact({"sid": "0", "c0": 1})  # as if a state had been left behind
     with pytest.raises(rete.MatcherError, match="durable_rules failed"):
         network.match({0: True})

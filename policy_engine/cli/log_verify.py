@@ -49,8 +49,10 @@ def verify(
     """Prove from the stored bytes that nothing on record was changed, removed or added.
 
     Recomputes every leaf, their order, the tree and the signatures; compares every row with its
-    record; and evaluates decisions again under their own pack. With --checkpoint also that the
-    log goes on from what you hold; without --key the key in the database is taken at its word.
+    record; holds each grant against what its caps had come to at its moment, and against the role
+    and the people who could give it; and evaluates decisions again under their own pack. With
+    --checkpoint also that the log goes on from what you hold; without --key the key in the
+    database is taken at its word.
 
     Exits 0 when all is good, 1 when something is broken (and says where), 2 when something
     could not be looked at.

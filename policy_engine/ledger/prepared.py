@@ -57,7 +57,7 @@ class Prepared:
     def run(self, connection: Connection, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Runs once → its rows. Raises as `Connection.execute` does."""
         rendered = self._in(connection.dialect)
-        cursor = connection.connection.cursor()
+        cursor = _cursor(connection)
         try:
             cursor.execute(rendered.text, rendered.parameters(parameters))
             return list(cursor.fetchall()) if cursor.description else []
@@ -69,7 +69,7 @@ class Prepared:
     def run_all(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Runs for each of the rows."""
         rendered = self._in(connection.dialect)
-        cursor = connection.connection.cursor()
+        cursor = _cursor(connection)
         try:
             for row in rows:
                 cursor.execute(rendered.text, rendered.parameters(row))
@@ -83,6 +83,15 @@ class Prepared:
         if found is None:
             found = self._rendered[dialect.name] = _render(self.statement, dialect)
         return found
+
+
+def _cursor(connection: Connection) -> Any:
+    beneath, dialect = connection.connection, connection.dialect
+    if dialect.name == "postgresql":
+        # Takes the server's own `$1`. The usual one translates a statement anew each time it
+        # runs, if it has more than 50 parameters or 4,096 characters.
+        return dialect.loaded_dbapi.RawCursor(beneath.dbapi_connection)
+    return beneath.cursor()
 
 
 def _told(connection: Connection, cursor: Any, rendered: _Rendered, error: Any) -> Exception:
@@ -104,6 +113,8 @@ def _told(connection: Connection, cursor: Any, rendered: _Rendered, error: Any) 
 
 
 def _render(statement: ClauseElement, dialect: Dialect) -> _Rendered:
+    if dialect.name == "postgresql":
+        dialect = type(dialect)(paramstyle="numeric_dollar")  # type: ignore[call-arg]
     compiled = statement.compile(dialect=dialect)
     assert isinstance(compiled, SQLCompiler)
     values = compiled.params

@@ -66,22 +66,23 @@ class Sums:
             (hashed(text := described(place.key)), place.period_us, text, amount)
             for place, amount in counted
         )
-        with _room(), self._file:
+        with room_on_disk(), self._file:
             self._file.executemany(_ADD, rows)
 
     def compare(self, stored: Iterable[tuple[str, int, str, int]]) -> None:
         """(counter, period, described, amount) of each that is stored."""
-        with _room(), self._file:
+        with room_on_disk(), self._file:
             self._file.executemany(_STORE, stored)
 
     def differing(self) -> Iterator[tuple[str, int, int, int | None]]:
         """(described, period, expected, stored) of those that differ; None: no row is stored."""
-        with _room():
+        with room_on_disk():
             yield from self._file.execute(_DIFFERING)
 
 
 @contextmanager
-def _room() -> Iterator[None]:
+def room_on_disk() -> Iterator[None]:
+    """Turns what SQLite raises over a temporary file into UnavailableError."""
     try:
         yield
     except sqlite3.Error as error:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 import orjson
 
 from policy_engine.core.caps import Measure
 from policy_engine.core.grant_moves import approved, rejected
 from policy_engine.core.granting import OfferPart, caps_now
-from policy_engine.core.grants import Entry, Movement, effects, fold
+from policy_engine.core.grants import Entry, GrantState, Movement, effects, fold
 from policy_engine.core.headroom import line_key
 from policy_engine.core.money import Money
-from policy_engine.core.policy import MONEY_BACK
+from policy_engine.core.policy import MONEY_BACK, Pack
 from policy_engine.ledger.counting import Place, classes_of, contributions
+from policy_engine.ledger.grant_shapes import Grant
 from policy_engine.ledger.shapes import Answer, IdempotencyKey
 from policy_engine.usecases.cap_states import CapStates, GrantUsage
 from policy_engine.usecases.errors import ConflictError, ForbiddenError, GoneError
@@ -108,12 +111,13 @@ def _met(moving: Moving, added: tuple[Entry, ...], role: str) -> GrantUsage:
     if request is None:
         raise GoneError("ERASED", "the customer of this grant has been erased")
     pack, now = moving.packs.active, moving.now
-    asked = _asked(moving, added)
+    record = orjson.loads(moving.stored.decision.record)
+    asked = given_parts(record, moving.grant.plan, added)
     states = CapStates.of(pack, request, now, moving.grant.holder.remedies.values())
     usage = GrantUsage(
         moving.transaction.usage(now),
         states.question().counters,
-        own=_own(moving),
+        own=held_by(moving.grant, moving.state, pack, now),
         own_lines=_own_lines(moving),
     )
     if not asked:
@@ -152,11 +156,12 @@ def _met(moving: Moving, added: tuple[Entry, ...], role: str) -> GrantUsage:
     return usage
 
 
-def _asked(moving: Moving, added: tuple[Entry, ...]) -> tuple[OfferPart, ...]:
-    """What is given now, in the words of the offer that it comes from."""
-    record = orjson.loads(moving.stored.decision.record)
-    plans = {plan["plan"]: plan for plan in record["evaluation"]["plans"]}
-    offered = {part.id: part for part in parts_of(plans[moving.grant.plan])}
+def given_parts(
+    decision: Mapping[str, Any], plan: str, added: Sequence[Entry]
+) -> tuple[OfferPart, ...]:
+    """What is given now, in the words of the offer that it comes from; `decision` is the record."""
+    plans = {each["plan"]: each for each in decision["evaluation"]["plans"]}
+    offered = {part.id: part for part in parts_of(plans[plan])}
     given = {entry.remedy: entry for entry in added if entry.movement is _GIVES}
     return tuple(
         replace(
@@ -172,19 +177,18 @@ def _asked(moving: Moving, added: tuple[Entry, ...]) -> tuple[OfferPart, ...]:
     )
 
 
-def _own(moving: Moving) -> dict[Place, int]:
-    """What this grant's reserves hold of value caps, and that it counts for count caps: what is
+def held_by(grant: Grant, state: GrantState, pack: Pack, now: datetime) -> dict[Place, int]:
+    """What a grant's reserves hold of value caps, and that it counts for count caps: what is
     approved takes their place, and a grant is counted once."""
-    grant, state = moving.grant, moving.state
     reserves = tuple(entry for _, entry in state.open_reserves())
     nothing = fold(grant.remedies, (), grant.pending_until)
-    every = classes_of(moving.packs.active)
+    every = classes_of(pack)
     by_value = [each for each in every if each.measure is Measure.VALUE]
     by_count = [each for each in every if each.measure is Measure.COUNT]
     holder = grant.holder
     return {
-        **contributions(holder, effects(nothing, reserves), by_value, moving.now),
-        **contributions(holder, effects(nothing, state.entries), by_count, moving.now),
+        **contributions(holder, effects(nothing, reserves), by_value, now),
+        **contributions(holder, effects(nothing, state.entries), by_count, now),
     }
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from policy_engine.core.caps import Cap, CounterKey, Rolling, ScopeIds
+from policy_engine.core.caps import Cap, CounterKey, Rolling, ScopeIds, counter_key
 from policy_engine.core.decision import CapReading
 from policy_engine.core.factbase import FactBase
-from policy_engine.core.headroom import cap_readings, counters_of, scoped_caps
+from policy_engine.core.headroom import cap_readings, scoped_caps
 from policy_engine.core.policy import Pack
 from policy_engine.core.ports import Usage, UsageQuestion
 from policy_engine.core.request import DecisionRequest
@@ -36,8 +36,16 @@ class CapStates:
         counting = tuple((cap, under) for cap, under in every if _counts(cap, under, remedies))
         return cls(pack, request, at, counting)
 
+    @property
+    def counters(self) -> tuple[CounterKey, ...]:
+        """The counter of each of the caps, in their order."""
+        return tuple(
+            counter_key(cap, self._ids, under or "", self.request.currency)
+            for cap, under in self.caps
+        )
+
     def question(self) -> UsageQuestion:
-        counters = counters_of(self.caps, self._ids, self.request.currency)
+        counters = tuple(dict.fromkeys(self.counters))
         return UsageQuestion(counters, self.request.order_id, ())
 
     def readings(self, usage: Usage) -> tuple[CapReading, ...]:

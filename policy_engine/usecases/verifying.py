@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from policy_engine.ledger.counting import CounterClass, classes_of
 from policy_engine.ledger.errors import LedgerError, UnknownRevisionError
+from policy_engine.ledger.log.cap_history import CapHistoryCheck
 from policy_engine.ledger.log.checks import NotReplayableError
 from policy_engine.ledger.log.counters import LimitCheck
 from policy_engine.ledger.log.findings import Check, CheckedRecord, Finding, Report
 from policy_engine.ledger.log.notes import VerifierKey
 from policy_engine.packs.files import PackFiles, PackFilesError
 from policy_engine.usecases.errors import NotReadyError
+from policy_engine.usecases.judging import GrantJudge
 from policy_engine.usecases.library import Library
 from policy_engine.usecases.services import Services
-from policy_engine.wire.personal import PERSONAL
-from policy_engine.wire.problems import InvalidInputError, pointer_to
+from policy_engine.wire.personal import PERSONAL, stand_ins
+from policy_engine.wire.problems import InvalidInputError
 from policy_engine.wire.replay import ReplayError, replay
-
-_ERASED: Final = "erased"
 
 
 def verify(
@@ -36,7 +36,12 @@ def verify(
     key as they know it. `sample`: evaluate only so many decisions again. `more` checks: those of
     other tables."""
     return services.ledger.log.verify(
-        (PackCheck(services), LimitCheck(lambda: _active_classes(services)), *more),
+        (
+            PackCheck(services),
+            LimitCheck(lambda: _active_classes(services)),
+            CapHistoryCheck(GrantJudge(services.library)),
+            *more,
+        ),
         held,
         key,
         replayer=Replays(services.library) if replaying else None,
@@ -57,7 +62,7 @@ class Replays:
         For an erased customer any text stands where a personal value was: no evaluation hangs
         on it but through a condition on a personal fact, and then nothing can be known.
         """
-        given = dict(_placeholders(record["request"])) if personal is None else personal
+        given = dict(stand_ins(record["request"])) if personal is None else personal
         try:
             number = record["versions"]["semantics"]
             engine = self._library.engine(record["pack_revision"], number)
@@ -119,18 +124,6 @@ def _active_classes(services: Services) -> tuple[CounterClass, ...]:
     except (LedgerError, PackFilesError):
         return ()  # said by PackCheck
     return () if pack is None else classes_of(pack)
-
-
-def _placeholders(value: object, steps: tuple[str | int, ...] = ()) -> Iterator[tuple[str, str]]:
-    """JSON Pointer → a text, for every place of a request that held something personal."""
-    if value == PERSONAL:
-        yield pointer_to(*steps), f"{_ERASED} {'/'.join(map(str, steps))}"
-    elif isinstance(value, dict):
-        for name, each in value.items():
-            yield from _placeholders(each, (*steps, name))
-    elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _placeholders(each, (*steps, index))
 
 
 def _hangs_on_personal(record: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from policy_engine.core.facts import FactType
@@ -67,6 +67,21 @@ def join_personal(public: Mapping[str, Any], personal: Mapping[str, str]) -> Jso
             at = at[int(step)] if isinstance(at, list) else at[step]
         at[last] = value
     return body
+
+
+def stand_ins(public: object, steps: tuple[str | int, ...] = ()) -> Iterator[tuple[str, str]]:
+    """JSON Pointer → a text, for every place of a request that held something personal.
+
+    Nothing hangs on what they are but conditions on personal facts: no amount, limit or role.
+    """
+    if public == PERSONAL:
+        yield pointer_to(*steps), f"erased {'/'.join(map(str, steps))}"
+    elif isinstance(public, dict):
+        for name, each in public.items():
+            yield from stand_ins(each, (*steps, name))
+    elif isinstance(public, list):
+        for index, each in enumerate(public):
+            yield from stand_ins(each, (*steps, index))
 
 
 def _sealed(value: Any, steps: tuple[str | int, ...], personal: dict[str, str]) -> Any:

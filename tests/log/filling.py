@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench import demo
-from policy_engine.api.app import create_app
 from policy_engine.core.request import Agent
 from policy_engine.ledger.shapes import CredentialTerms
 from policy_engine.usecases import packs, privacy
 from policy_engine.usecases.services import Services
-from tests.api.conftest import Api
+from tests.api.conftest import Api, app_over
 from tests.grants.conftest import PACK, Shop, money, open_shop
 from tests.log.given import close, decide_one, open_services, sequence
 
@@ -29,7 +28,7 @@ def fill(url: str, orders: int, *, leaves: int = 300) -> None:
 
     services = open_services(url)
     packs.activate_folder(services, PACK, by="tests")
-    shop = open_shop(Api(create_app(services), services))
+    shop = open_shop(Api(app_over(services), services))
     work(shop)
     _keys(services)
     for customer in ("C-3", "C-8"):

@@ -17,9 +17,9 @@ from policy_engine.usecases.credentials import Principal
 from policy_engine.usecases.deciding import decide
 from policy_engine.usecases.principals import ActFor, Scope
 from policy_engine.usecases.services import Services
+from tests.ready import SECRET
 
 PACK = Path(__file__).parents[1] / "data" / "delay-pack"
-SECRET = "a secret of the tests, long enough"
 CALLER = Principal("helpdesk", frozenset(Scope), act_for=ActFor("supervisor"))
 
 MakeServices = Callable[..., Services]
@@ -31,8 +31,7 @@ def open_services(url: str, **settings: Any) -> Services:
 
 
 def begin(services: Services) -> None:
-    """Sets the database up: schema, the log's key, a pack."""
-    services.ledger.upgrade()
+    """Sets the database up: the log's key, a pack."""
     bootstrap.open_log(services.settings, services.ledger, by="tests")
     packs.activate_folder(services, PACK, by="tests")
 

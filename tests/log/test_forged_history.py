@@ -9,7 +9,6 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, text
 
-from policy_engine.api.app import create_app
 from policy_engine.core.times import format_timestamp
 from policy_engine.ledger.ids import new_id
 from policy_engine.ledger.tables import instant
@@ -17,7 +16,7 @@ from policy_engine.ledger.writing import leaf_hash
 from policy_engine.usecases import packs, verifying
 from policy_engine.usecases.services import Services
 from policy_engine.wire.records import canonical
-from tests.api.conftest import Api
+from tests.api.conftest import Api, app_over
 from tests.grants.conftest import PACK, Shop, open_shop
 from tests.log.filling import DEAR
 from tests.log.given import sequence
@@ -29,7 +28,7 @@ def shop(make_services: Callable[..., Services], sqlite_url: str) -> Shop:
     services = make_services(sqlite_url)
     services.ledger.upgrade()
     packs.activate_folder(services, PACK, by="tests")
-    return open_shop(Api(create_app(services), services))
+    return open_shop(Api(app_over(services), services))
 
 
 def slip_in(connection: Connection, document: dict[str, object], named: str) -> None:

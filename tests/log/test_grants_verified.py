@@ -7,11 +7,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from policy_engine.api.app import create_app
 from policy_engine.ledger.log.findings import Report
 from policy_engine.usecases import packs, verifying
 from policy_engine.usecases.services import Services
-from tests.api.conftest import Api
+from tests.api.conftest import Api, app_over
 from tests.grants.conftest import PACK, Shop, money, open_shop
 from tests.log.given import sequence
 from tests.log.tampering import unguarded
@@ -29,7 +28,7 @@ def worked(make_services: Callable[..., Services], database_url: str) -> Service
     services = make_services(database_url)
     services.ledger.upgrade()
     packs.activate_folder(services, PACK, by="tests")
-    shop = open_shop(Api(create_app(services), services))
+    shop = open_shop(Api(app_over(services), services))
     work(shop)
     sequence(services)
     shop.granted(shop.agent, order__id="SO-9", customer__id="C-9")

@@ -11,10 +11,9 @@ import orjson
 import pytest
 
 from policy_engine import bootstrap
-from policy_engine.api.app import create_app
 from policy_engine.ledger.log.notes import VerifierKey
 from policy_engine.ledger.log.tree import check_consistency, check_inclusion
-from tests.api.conftest import Api
+from tests.api.conftest import Api, app_over
 from tests.log.given import begin, close, decide_one, open_services, sequence
 
 
@@ -36,7 +35,7 @@ def api_of() -> Iterator[Callable[[str], Api]]:
             decide_one(services, number)
             if number % 2 == 0:
                 sequence(services)
-        api = Api(create_app(services), services)
+        api = Api(app_over(services), services)
         api.auditor = api.key("audit")  # type: ignore[attr-defined]
         sequence(services)
         return api
@@ -165,8 +164,7 @@ def test_the_log_is_for_auditors_alone(audited: Api) -> None:
 
 def test_an_empty_log_says_that_it_is_empty(api_of: Callable[[str], Api], sqlite_url: str) -> None:
     services = open_services(sqlite_url)
-    services.ledger.upgrade()
-    api = Api(create_app(services), services)
+    api = Api(app_over(services), services)
     api.auditor = api.key("audit")  # type: ignore[attr-defined]
     assert get(api, "/v1/log").json == {"entries": [], "next_cursor": None}
     assert get(api, "/v1/log/checkpoint").json["code"] == "NO_CHECKPOINT"

@@ -74,6 +74,7 @@ def outside(tmp_path: Path) -> Path:
 def work_a_day(backups: Backups, outside: Path, number: int) -> None:
     """Decides, keeps the log, and stops."""
     services = open_services(backups.url, checkpoint_file=outside)
+    services.ledger.upgrade()
     begin(services)
     keeper = bootstrap.log_keeper(services.settings, services.ledger)
     keeper.start()

@@ -244,7 +244,6 @@ def test_the_key_file_is_for_its_owner_alone(
 ) -> None:
     file = tmp_path / "log-key"
     services = make_services(sqlite_url, log_key_file=file)
-    services.ledger.upgrade()
     bootstrap.open_log(services.settings, services.ledger, by="tests")
     assert file.stat().st_mode & 0o777 == 0o600
     sequence(services)

@@ -1,0 +1,224 @@
+"""What a grant's record says of caps, role and approver, against what they come to again.
+
+Each function says in words what does not hold; nothing when all does. What the counters had come
+to is taken from the record here: `ledger.log.cap_history` proves it, over all records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from policy_engine.core.caps import CounterKey, Scope
+from policy_engine.core.factbase import FactBase
+from policy_engine.core.grant_moves import ImpossibleMoveError, approved, opened, rejected
+from policy_engine.core.granting import CapShortfall, asked_of, caps_now, take
+from policy_engine.core.grants import Entry, Movement
+from policy_engine.core.policy import Pack
+from policy_engine.core.ports import Usage, UsageQuestion, Used
+from policy_engine.core.request import DecisionRequest
+from policy_engine.core.times import parse_timestamp
+from policy_engine.ledger.counting import Place, period_of
+from policy_engine.ledger.grant_shapes import Grant
+from policy_engine.ledger.log.cap_history import Moved
+from policy_engine.usecases.approving import given_parts, held_by
+from policy_engine.usecases.cap_states import CapStates
+from policy_engine.usecases.grant_bodies import cap_records
+from policy_engine.usecases.recorded_offers import parts_of
+
+_UNCOMPARED: Final = "resets_at"
+"""Of a cap: it hangs on data of time zones, which change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What one record did to a grant, with all that it went by."""
+
+    moved: Moved
+    pack: Pack
+    """The pack that the record names."""
+    request: DecisionRequest
+    """Of its decision, with any text where something personal was."""
+    states: CapStates
+    """The caps that a record of this grant has to speak of."""
+    counters: tuple[CounterKey, ...]
+    """Of each of them."""
+
+    @classmethod
+    def of(cls, moved: Moved, pack: Pack, request: DecisionRequest) -> Recorded:
+        kinds = moved.grant.holder.remedies.values()
+        states = CapStates.of(pack, request, moved.at, kinds)
+        return cls(moved, pack, request, states, states.counters)
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        return self.moved.document
+
+    @property
+    def grant(self) -> Grant:
+        return self.moved.grant
+
+    @property
+    def at(self) -> datetime:
+        return self.moved.at
+
+    @property
+    def facts(self) -> FactBase:
+        return FactBase(self.pack.facts, self.request, self.at)
+
+    def used(self, when: str) -> Usage:
+        """What the record says that had been used, `before` or `after` it. ValueError where it
+        doesn't speak of the caps of its pack, KeyError where it speaks of none."""
+        caps = zip(self.counters, self.document["caps"][when], strict=True)
+        return Usage({key: Used(each["used"]) for key, each in caps})
+
+    def place(self, key: CounterKey) -> Place:
+        """Where the ledger counts what a cap of the request is read from."""
+        if key.scope is Scope.CUSTOMER:
+            key = replace(key, key=(self.grant.customer,))
+        return Place(key, period_of(key.window, self.at))
+
+
+class StatedUsage:
+    """A UsagePort that answers what a record says; money back on lines is proved elsewhere."""
+
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
+
+    def read(self, question: UsageQuestion) -> Usage:
+        del question
+        return self._usage
+
+
+def wrong_caps(recorded: Recorded) -> Iterator[str]:
+    """Limits and headroom are not those of the pack."""
+    for when in ("before", "after"):
+        stated = recorded.document["caps"][when]
+        computed = cap_records(recorded.states.readings(recorded.used(when)))
+        for says, should in zip(stated, computed, strict=True):
+            for name in should:
+                if name != _UNCOMPARED and says[name] != should[name]:
+                    yield (
+                        f"cap `{should['cap']}` {when} it: says {name} {says[name]}, under its "
+                        f"pack {should[name]}"
+                    )
+
+
+def wrong_offer(recorded: Recorded) -> Iterator[str]:
+    """What was taken was no offer any more, none to be taken, or somebody else's."""
+    decision = recorded.moved.decision
+    if recorded.grant.agent != recorded.request.agent:
+        yield "was asked by another agent, or in another role, than the decision"
+    if decision["request"].get("as_of") is not None:
+        yield "takes an offer that was made to look, not to be taken"
+    expires_at = decision["evaluation"]["expires_at"]
+    if expires_at is None or parse_timestamp(expires_at) <= recorded.at:
+        yield "takes an offer that had expired"
+
+
+def wrong_grant(recorded: Recorded) -> Iterator[str]:
+    """The caps of its moment do not bear it for the role that asked, or for its approver."""
+    document, grant = recorded.document, recorded.grant
+    offered = asked_of(_offered(recorded), document["asked"])
+    asked = tuple(part for part in offered if part.gives or part.waits)
+    usage = StatedUsage(recorded.used("before"))
+    taking = take(recorded.pack, recorded.request, recorded.at, asked, usage)
+    if isinstance(taking, CapShortfall):
+        by = "" if taking.binding_cap is None else f"; cap `{taking.binding_cap}` cuts it"
+        left = sum(allowed + pending for _, allowed, pending in taking.left)
+        given = sum(each.minor for each in recorded.moved.added)
+        yield f"gives {given} where the caps left `{grant.agent.role}` and above {left}{by}"
+        return
+    waits = any(part.reserves for part in taking.parts)
+    approver = taking.approver if waits else None
+    if approver != grant.approver:
+        yield f"waits for `{grant.approver}`, where its caps ask for `{approver}`"
+    until = recorded.at + recorded.pack.settings.pending_for if waits else None
+    if until != grant.pending_until:
+        yield "waits for longer, or shorter, than its pack says"
+    if opened(taking, recorded.at) != recorded.moved.added:
+        yield "gives, or sets aside, something else than its caps bore"
+
+
+def wrong_answer(recorded: Recorded) -> Iterator[str]:
+    """What was approved or rejected could not be, by this role, under the caps of its moment."""
+    document, grant = recorded.document, recorded.grant
+    role = document["actor"]["role"]
+    if grant.approver is None or role not in recorded.pack.approver_chain(grant.approver):
+        yield f"`{role}` decided on it, which waits for `{grant.approver}` or a role above"
+        return
+    if document["move"] == "reject":
+        if _moved(recorded, None) != recorded.moved.added:
+            yield "rejects something else than what waited"
+        return
+    given = sum(each.minor for each in recorded.moved.added if each.movement is Movement.POST)
+    # Where an act alone was approved, any amount that something in kind doesn't fit comes to it.
+    least = 1 if recorded.moved.before.pending else 0
+    if _moved(recorded, max(given, least)) != recorded.moved.added:
+        yield "approves something else than what waited"
+    asked = given_parts(recorded.moved.decision, grant.plan, recorded.moved.added)
+    usage = StatedUsage(_without_own(recorded))
+    caps = caps_now(recorded.pack, recorded.request, recorded.at, asked, usage)
+    give = caps.walk(asked).give(recorded.pack.roles[role])
+    for part, most in zip(asked, give.parts, strict=True):
+        if most.minor < part.allowed or not most.given:
+            yield (
+                f"approves {part.allowed} of `{part.id}`, where the caps left `{role}` "
+                f"{most.minor}; cap `{give.binding_cap}` cuts it"
+            )
+
+
+def wrong_asker(recorded: Recorded) -> Iterator[str]:
+    """What was asked with a key wasn't asked by whom the key speaks for."""
+    document, key = recorded.document, recorded.moved.key
+    if key is None:
+        return
+    if key["client"] != document["client"] or _owner(key) != document["owner"]:
+        yield "was asked by another client or owner than those of its key"
+    if key["person_id"] not in (None, document["agent"]["id"]):
+        yield "was asked with the key of another person"
+
+
+def wrong_people(recorded: Recorded) -> Iterator[str]:
+    """Four eyes: whoever decides, or answers for their key, neither asked nor answers for who did.
+    For a token its person does."""
+    grant, key, actor = recorded.grant, recorded.moved.key, recorded.document["actor"]
+    deciding = {actor["id"]}
+    if key is not None:
+        deciding.add(_owner(key))
+        if (key["person_id"], key["person_role"]) != (actor["id"], actor["role"]):
+            yield "was decided with the key of another person, or in another role"
+    if deciding & {grant.agent.id, grant.owner} - {None}:
+        yield "was decided by whoever asked for it, or answers for who did"
+
+
+def _owner(key: Mapping[str, Any]) -> str | None:
+    owner: str | None = key["owner"] or key["person_id"]
+    return owner
+
+
+def _offered(recorded: Recorded) -> Sequence[Any]:
+    plans = {each["plan"]: each for each in recorded.moved.decision["evaluation"]["plans"]}
+    return parts_of(plans[recorded.grant.plan])
+
+
+def _moved(recorded: Recorded, amount: int | None) -> tuple[Entry, ...] | None:
+    """The entries that the move should have; None where the grant's state forbids it."""
+    try:
+        if amount is None:
+            return rejected(recorded.moved.before, recorded.at)
+        return approved(recorded.moved.before, recorded.at, amount)
+    except ImpossibleMoveError:
+        return None
+
+
+def _without_own(recorded: Recorded) -> Usage:
+    """What the record says that had been used, without what the grant itself holds."""
+    own = held_by(recorded.grant, recorded.moved.before, recorded.pack, recorded.at)
+    used = {
+        key: Used(each.amount - own.get(recorded.place(key), 0))
+        for key, each in recorded.used("before").used.items()
+    }
+    return Usage(used)

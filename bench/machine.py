@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sqlite3
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def described() -> list[str]:
         f"{_processor()}, {os.cpu_count()} cores, load {_load()} before the run",
         f"{platform.system()} {platform.release()}, {python}, SQLite {sqlite3.sqlite_version}",
         f"policy-engine {__version__}; {libraries}",
+        f"databases under {tempfile.gettempdir()} ({_file_system()})",
         f"load from {'wrk' if shutil.which('wrk') else 'bench/loader.py (wrk is not installed)'}",
     ]
 
@@ -37,6 +39,16 @@ def _processor() -> str:
 
 def _load() -> str:
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def _file_system() -> str:
+    """Of the folder for temporary files: on `tmpfs` no commit waits for a disk."""
+    folder = Path(tempfile.gettempdir()).resolve()
+    mounts = Path("/proc/mounts")
+    if not mounts.exists():
+        return "file system unknown"
+    kinds = {Path(at): kind for _, at, kind, *_ in map(str.split, mounts.read_text().splitlines())}
+    return next(kinds[each] for each in (folder, *folder.parents) if each in kinds)
 
 
 def _version(name: str) -> str:

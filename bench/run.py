@@ -1,12 +1,13 @@
 """`make bench`: every figure as a ratio to something measured in the same run, into RESULTS.md.
 
-    python -m bench.run                     all figures, some minutes
+    python -m bench.run                     all figures, some ten minutes
     python -m bench.run offline growth      some of them; RESULTS.md is not written
     python -m bench.run --rounds 5 --seconds 6 --decisions 1000000
+    python -m bench.run --help              what the figures are
 
-Nothing here is part of the tests. A peer that can't be installed leaves its rows empty and says
-why. Close what else runs on the machine first: the figures are ratios, but a busy machine makes
-even those jump.
+Nothing here is part of the tests. What can't be measured (a peer can't be installed, a request
+failed) has a row that says why. Close what else runs on the machine first: the figures are ratios,
+but a busy machine makes even those jump.
 """
 
 from __future__ import annotations
@@ -18,9 +19,23 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import batch, growth, in_process, machine, memory, offline, over_http, start
+from bench import (
+    batch,
+    grants,
+    growth,
+    in_process,
+    log_cost,
+    machine,
+    memory,
+    offline,
+    over_http,
+    reload,
+    start,
+)
+from bench.load import FailedRequestsError
 from bench.measuring import Bench, Figure, Row
 from bench.peers import PeerMissingError, Peers
+from bench.service import ServerFailedError
 
 FIGURES: dict[str, Figure] = {
     "in_process": in_process,
@@ -28,7 +43,10 @@ FIGURES: dict[str, Figure] = {
     "offline": offline,
     "over_http": over_http,
     "batch": batch,
+    "grants": grants,
+    "log_cost": log_cost,
     "start": start,
+    "reload": reload,
     "memory": memory,
 }
 """Name → module. A new figure is a module with `measure`, and a line here."""
@@ -37,7 +55,8 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 _PREFACE = (
     "Written by `make bench`; don't edit it. A figure is the median of its rounds, with the "
     "lowest and the highest in brackets. Read the ratios: both sides of each were measured in "
-    "turns on the same machine, and absolute figures of another machine will differ."
+    "turns on the same machine, and absolute figures of another machine will differ. What a missed "
+    "target is due to, and what was tried, is in [NOTES.md](NOTES.md)."
 )
 _HEAD = ("what", "measured", "against", "ratio", "target", "met")
 
@@ -66,13 +85,20 @@ def main() -> None:
 def _measured(figure: Figure, bench: Bench) -> list[Row]:
     try:
         return figure.measure(bench)
-    except PeerMissingError as error:
+    except (PeerMissingError, FailedRequestsError, ServerFailedError) as error:
         return [Row(_title(figure), note=f"not measured: {error}")]
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.run")
-    parser.add_argument("figures", nargs="*", choices=[[], *FIGURES], metavar="FIGURE")
+    listed = "\n".join(f"  {name:<12}{_title(figure)}" for name, figure in FIGURES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.run",
+        epilog=f"figures:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "figures", nargs="*", choices=[[], *FIGURES], metavar="FIGURE", help="see below [all]"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds [3]")
     parser.add_argument("--seconds", type=float, default=3, help="each measurement [3]")
     parser.add_argument(

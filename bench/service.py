@@ -9,17 +9,23 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import NullPool, create_engine
 
 from bench import made
 
 _READY_SECONDS = 60
+_SETTLE_SECONDS = 120
 THREADS = 8
 """Of our server and of the echo."""
+WORKERS = 2
+"""Of our server on PostgreSQL, as docs/operations.md says for two processors."""
 
 
 class ServerFailedError(Exception):
@@ -43,37 +49,68 @@ class Running:
 
 @dataclass(frozen=True)
 class Service:
-    """This service on an embedded database of its own, set up through the command line."""
+    """This service on a database of its own, set up through the command line."""
 
     folder: Path
+    database: str
+    """Its SQLAlchemy URL."""
     key: str
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return _environment(self.folder)
-
     @contextmanager
-    def serving(self) -> Iterator[Running]:
-        """`policy-engine serve` with its defaults: one worker, eight threads, full sync."""
+    def serving(self, module: str = "policy_engine") -> Iterator[Running]:
+        """`policy-engine serve` with eight threads a worker: one worker on SQLite, two on
+        PostgreSQL. `module` is run in its place."""
         port = _free_port()
-        command = [sys.executable, "-m", "policy_engine", "serve", "--port", str(port)]
+        command = [sys.executable, "-m", module, "serve", "--port", str(port)]
         command += ["--threads", str(THREADS)]
-        with _running(command, self.environment, self.folder / "serve.log", port, "/readyz") as up:
+        command += [] if self.database.startswith("sqlite") else ["--workers", str(WORKERS)]
+        environment = _environment(self.folder, self.database)
+        with _running(command, environment, self.folder / "serve.log", port, "/readyz") as up:
             yield up
 
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
 
+    def command(self, *arguments: str) -> str:
+        """What `policy-engine` prints; ServerFailedError unless it ends well."""
+        return _command(self.folder, self.database, *arguments)
 
-def set_up(folder: Path, pack: Path) -> Service:
-    """A database with the pack active and a key that may decide."""
+    def column(self, statement: str) -> list[Any]:
+        """What a query of one column gives, past the service."""
+        engine = create_engine(self.database, poolclass=NullPool)
+        with engine.connect() as connection:
+            return list(connection.exec_driver_sql(statement).scalars())
+
+    def ask(self, statement: str) -> int:
+        """The one number that a query gives; nothing counts as 0."""
+        return int(self.column(statement)[0] or 0)
+
+    def waiting(self) -> int:
+        """Records that have no place in the log yet."""
+        return self.ask("SELECT count(*) FROM outbox")
+
+    def settle(self) -> None:
+        """Wait until the log has caught up, so that no work of one measurement is left for the
+        next."""
+        until = time.perf_counter() + _SETTLE_SECONDS
+        while self.waiting():
+            if time.perf_counter() > until:
+                raise ServerFailedError(f"the log is behind after {_SETTLE_SECONDS} s")
+            time.sleep(0.1)
+
+
+def set_up(
+    folder: Path, pack: Path, database: str | None = None, scopes: Sequence[str] = ("decide",)
+) -> Service:
+    """A database (else an SQLite file) with the pack active, and a key of these scopes."""
     folder.mkdir(parents=True, exist_ok=True)
-    _command(folder, "db", "upgrade")
-    _command(folder, "pack", "activate", str(pack))
-    key = _command(
-        folder, "keys", "create", "--client", "bench", "--scope", "decide", "--act-for", "agent"
-    )
-    return Service(folder, key.strip().splitlines()[-1])
+    database = database or f"sqlite:///{folder / 'bench.db'}"
+    _command(folder, database, "db", "upgrade")
+    _command(folder, database, "pack", "activate", str(pack))
+    words = ["--client", "bench", "--act-for", "agent"]
+    words += [word for scope in scopes for word in ("--scope", scope)]
+    key = _command(folder, database, "keys", "create", *words)
+    return Service(folder, database, key.strip().splitlines()[-1])
 
 
 def pack_folder(folder: Path, files: dict[str, str]) -> Path:
@@ -167,25 +204,29 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _command(folder: Path, *arguments: str) -> str:
+def _command(folder: Path, database: str, *arguments: str) -> str:
     ran = subprocess.run(
         [sys.executable, "-m", "policy_engine", *arguments],
-        env=_environment(folder),
+        env=_environment(folder, database),
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     if ran.returncode != 0:
         raise ServerFailedError(f"policy-engine {' '.join(arguments)}: {ran.stderr.strip()}")
     return ran.stdout
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, database: str) -> dict[str, str]:
     own = ("POLICY_ENGINE_", "PROMETHEUS_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return inherited | {
-        "POLICY_ENGINE_DATABASE_URL": f"sqlite:///{folder / 'bench.db'}",
+        "POLICY_ENGINE_DATABASE_URL": database,
+        "POLICY_ENGINE_SECRET_KEY_FILE": str(folder / "secret.key"),
+        "POLICY_ENGINE_CHECKPOINT_FILE": str(folder / "checkpoints"),
+        # No proxy has to notice that a server of the bench stops.
+        "POLICY_ENGINE_DRAIN": "PT0S",
         # One client sends as much as the service can take.
         "POLICY_ENGINE_RATE_LIMIT": "0",
     }

@@ -4,12 +4,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Python compiles a module when it first imports it: of most packages here that is a small part, and
+# compiling all of them takes longer than the rest of an installation.
+INSTALL := install --no-compile
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip
 
 # More options for pytest, as in: make test PYTEST_ARGS='-k money'
 PYTEST_ARGS ?=
 # Tests start servers and databases of their own, so more workers than this gain nothing.
 WORKERS ?= 4
+# Each worker begins with a stretch of its own, so that what a module sets up is set up once; who is
+# done takes from the others' ends.
+SHARING := --numprocesses auto --maxprocesses $(WORKERS) --dist worksteal
 # `make lock UPGRADE=--upgrade` takes newer releases; otherwise only what pyproject.toml changed.
 UPGRADE ?=
 
@@ -36,19 +42,19 @@ $(LOCKED): requirements/build.txt requirements/dev.txt
 	  echo "make: \`$(PYTHON)\` can't create virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "==> 1/3 $(VENV): $$($(PYTHON) --version) and the tools that build packages"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install --quiet --require-hashes -r requirements/build.txt
+	@$(PIP) $(INSTALL) --quiet --require-hashes -r requirements/build.txt
 	@cp requirements/dev.txt $(VENV)/lock.txt
 	@$(BIN)/python -c 'import pathlib, sys, sysconfig; sys.exit(sys.version_info < (3, 13) and not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' || { \
 	  echo "make: Python.h is missing, so the Rete matcher can't be compiled; the plain interpreter answers." >&2; \
 	  echo "make: to have it, on Debian and Ubuntu: apt install python3-dev; then: make clean install" >&2; \
 	  awk '/^[^ ]/ { skip = /^durable-rules==/ } !skip' requirements/dev.txt > $(VENV)/lock.txt; }
 	@echo "==> 2/3 $(VENV): $$(grep -c '==' $(VENV)/lock.txt) locked packages; this takes one or two minutes"
-	@$(PIP) install --progress-bar off --no-build-isolation --require-hashes -r $(VENV)/lock.txt
+	@$(PIP) $(INSTALL) --progress-bar off --no-build-isolation --require-hashes -r $(VENV)/lock.txt
 	@touch $@
 
 $(INSTALLED): $(LOCKED) pyproject.toml
 	@echo "==> 3/3 $(VENV): policy-engine itself, editable"
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) $(INSTALL) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # --- Running -------------------------------------------------------------------------------------
@@ -65,7 +71,7 @@ demo: install ## fill var/demo with a quarter of decisions and grants, and all t
 # --- Checking ------------------------------------------------------------------------------------
 
 test: install ## run all tests, those on PostgreSQL included
-	$(BIN)/pytest --numprocesses auto --maxprocesses $(WORKERS) $(PYTEST_ARGS)
+	$(BIN)/pytest $(SHARING) $(PYTEST_ARGS)
 
 stress: install ## run the soaks and floods, some minutes each
 	$(BIN)/pytest -m stress --timeout 1800 $(PYTEST_ARGS)

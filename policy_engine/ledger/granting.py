@@ -39,6 +39,7 @@ from policy_engine.ledger.orders import (
     write_pin,
 )
 from policy_engine.ledger.packs import ACTIVATION_LOCK
+from policy_engine.ledger.prepared import Prepared
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.tables import ACTIVATION
 from policy_engine.ledger.usage import evidence_id
@@ -46,12 +47,14 @@ from policy_engine.ledger.writing import Row, absent
 
 _ACTIVE = select(ACTIVATION.c.revision).order_by(ACTIVATION.c.sequence.desc()).limit(1)
 _GRANTED = select(GRANT.c.id).where(GRANT.c.decision_id == bindparam("decision_id", type_=String))
-_TAKEN = select(
-    _ACTIVE.scalar_subquery().label("active"),
-    _GRANTED.scalar_subquery().label("granted"),
-    ANY_BUILDING.label("building"),
+_TAKEN = Prepared(
+    select(
+        _ACTIVE.scalar_subquery().label("active"),
+        _GRANTED.scalar_subquery().label("granted"),
+        ANY_BUILDING.label("building"),
+    )
 )
-_SHARE_ACTIVATION = select(func.pg_advisory_xact_lock_shared(ACTIVATION_LOCK))
+_SHARE_ACTIVATION = Prepared(select(func.pg_advisory_xact_lock_shared(ACTIVATION_LOCK)))
 
 
 class GrantWriting:
@@ -68,7 +71,7 @@ class GrantWriting:
     def hold_activation(self) -> None:
         """No other pack becomes the active one before this transaction ends."""
         if self._postgres:
-            self._connection.execute(_SHARE_ACTIVATION)
+            _SHARE_ACTIVATION.run(self._connection, {})
 
     def lock_grant(self, grant_id: str) -> bool:
         """From now on this grant is moved by this transaction alone; False if there is none."""
@@ -96,9 +99,9 @@ class GrantWriting:
 
         Reliable while the activation is held and the order is locked.
         """
-        row = self._connection.execute(_TAKEN, {"decision_id": decision_id}).one()
-        self._building = bool(row.building)
-        return row.active, row.granted
+        ((active, granted, building),) = _TAKEN.run(self._connection, {"decision_id": decision_id})
+        self._building = bool(building)
+        return active, granted
 
     def classes(self, pack: Pack, grant_id: str) -> tuple[CounterClass, ...]:
         """What the grant adds to: what the active pack's caps count, and counters that are built

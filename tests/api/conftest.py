@@ -5,25 +5,27 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import jsonschema
 import pytest
 from flask import Flask
+from jsonschema import Draft202012Validator
 from werkzeug.test import TestResponse
 
 from policy_engine import bootstrap
-from policy_engine.api.app import create_app
+from policy_engine.api.app import _receive, create_app
+from policy_engine.api.node import Node
 from policy_engine.core.request import Agent
 from policy_engine.ledger.shapes import CredentialTerms
 from policy_engine.settings import JwtSettings, Settings
 from policy_engine.usecases import packs
 from policy_engine.usecases.services import Services
+from tests.ready import SECRET
 
 PACK = Path(__file__).parent / "pack"
-SECRET = "a secret of the tests, long enough"
 
 LATE_ORDER: dict[str, Any] = {
     "order": {
@@ -105,35 +107,65 @@ class Api:
             assert answer.mimetype in ("application/problem+json", "application/json")
         if not answer.mimetype.endswith("json") or method == "HEAD":
             return
-        operation = self._operation(method, path.partition("?")[0])
-        if operation is None:
-            return
-        document = self.app.extensions["api"].spec.to_dict()
-        status = str(answer.status_code)
-        assert status in operation["responses"], f"{method} {path} answered {status}"
-        described = operation["responses"][status]
-        if "$ref" in described:
-            described = document["components"]["responses"][described["$ref"].split("/")[-1]]
-        schema = described["content"][answer.mimetype]["schema"]
-        jsonschema.validate(
-            answer.json,
-            {**schema, "components": document["components"]},
-            cls=jsonschema.Draft202012Validator,
-        )
+        template = _template(method, path.partition("?")[0])
+        if template is not None:
+            _answers(method, template, answer.status_code, answer.mimetype).validate(answer.json)
 
-    def _operation(self, method: str, path: str) -> dict[str, Any] | None:
-        paths = self.app.extensions["api"].spec.to_dict()["paths"]
-        steps = path.split("/")
-        for known, item in sorted(paths.items()):
-            template = known.split("/")
-            if len(template) == len(steps) and all(
+
+@cache
+def _whole() -> Flask:
+    """An app without services: routes, and the document of the API."""
+    return create_app(None)
+
+
+def app_over(services: Services) -> Flask:
+    """What `create_app` makes of these services, but for the document of the API, which is the
+    same for all and takes longest to write: it is that of the first app."""
+    app = copy.copy(_whole())
+    app.extensions = {**app.extensions, "policy_engine": services}
+    _receive(app, services.settings, Node(services.settings))
+    return app
+
+
+@cache
+def _document() -> dict[str, Any]:
+    document: dict[str, Any] = _whole().extensions["api"].spec.to_dict()
+    return document
+
+
+@cache
+def _answers(method: str, template: str, status: int, media_type: str) -> Draft202012Validator:
+    """What the document says of one answer of a call."""
+    document = _document()
+    described = document["paths"][template][method.lower()]["responses"].get(str(status))
+    assert described is not None, f"{method} {template} answered {status}"
+    if "$ref" in described:
+        described = document["components"]["responses"][described["$ref"].split("/")[-1]]
+    schema = {
+        **described["content"][media_type]["schema"],
+        "components": {"schemas": document["components"]["schemas"]},
+    }
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+@cache
+def _template(method: str, path: str) -> str | None:
+    """The path of the document that this one is an example of."""
+    paths = _document()["paths"]
+    steps = path.split("/")
+    for known in (path, *sorted(paths)):
+        template = known.split("/")
+        if (
+            method.lower() in paths.get(known, {})
+            and len(template) == len(steps)
+            and all(
                 wanted.startswith("{") or wanted == step
                 for wanted, step in zip(template, steps, strict=True)
-            ):
-                exact = paths.get(path, item)
-                found: dict[str, Any] | None = exact.get(method.lower())
-                return found
-        return None
+            )
+        ):
+            return known
+    return None
 
 
 @pytest.fixture(scope="module")
@@ -160,11 +192,10 @@ def make_api() -> Iterator[Callable[..., Api]]:
     def make(url: str, *, jwt: JwtSettings | None = None, pack: Path | None = PACK) -> Api:
         settings = Settings(database_url=url, secret_key=SECRET, jwt=jwt)
         services = bootstrap.build(settings)
-        services.ledger.upgrade()
         if pack is not None and services.ledger.packs.active() is None:
             packs.activate_folder(services, pack, by="tests")
         packs.follow(services)
-        made.append(Api(create_app(services), services))
+        made.append(Api(app_over(services), services))
         return made[-1]
 
     yield make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,8 +23,10 @@ from tests.api.conftest import Api
 CHECKED_IN = Path(__file__).parents[2] / "openapi.yaml"
 
 
+@cache
 def document() -> Any:
-    return yaml.safe_load(CHECKED_IN.read_text())
+    # Tests change nothing in it. In C, because it is long and every worker reads it.
+    return yaml.load(CHECKED_IN.read_text(), yaml.CSafeLoader)
 
 
 METHODS = {"get", "post", "put", "delete"}
@@ -76,18 +79,21 @@ SCOPES = ("decide", "audit", "packs", "simulate", "admin")
 WITHOUT_INPUT = {"live", "ready", "docs", "read_metrics"}
 
 
+@pytest.fixture(scope="module")
+def operations(shared_api: Api) -> dict[str, Any]:
+    """The operations of the document as it is served, by their ids."""
+    schema = schemathesis.openapi.from_wsgi("/openapi.yaml", shared_api.app)
+    found = [each.ok() for each in schema.get_all_operations()]
+    return {each.definition.raw["operationId"]: each for each in found}
+
+
 @pytest.mark.parametrize("operation_id", [each for each in OPERATIONS if each != "openapi_yaml"])
 def test_made_up_requests_meet_no_fault_and_no_undocumented_answer(
-    shared_api: Api, operation_id: str
+    shared_api: Api, operations: dict[str, Any], operation_id: str
 ) -> None:
     """A short run of made-up calls, sane and otherwise."""
     key = shared_api.key(*SCOPES)
-    schema = schemathesis.openapi.from_wsgi("/openapi.yaml", shared_api.app)
-    operation = next(
-        each.ok()
-        for each in schema.get_all_operations()
-        if each.ok().definition.raw["operationId"] == operation_id
-    )
+    operation = operations[operation_id]
     modes = [GenerationMode.POSITIVE]
     if operation_id not in WITHOUT_INPUT:
         modes.append(GenerationMode.NEGATIVE)

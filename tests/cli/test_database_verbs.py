@@ -16,11 +16,11 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-def database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def database(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty database of each kind, that the verbs use."""
-    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", database_url)
+    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", empty_database_url)
     monkeypatch.setenv("POLICY_ENGINE_SECRET_KEY", SECRET)
-    return database_url
+    return empty_database_url
 
 
 @pytest.fixture

@@ -56,12 +56,12 @@ def service(run: Run, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def owned(run: Run, pack: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def owned(run: Run, pack: Path, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same on PostgreSQL, used as its owner."""
-    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", empty_postgres_url)
     monkeypatch.setenv("POLICY_ENGINE_SECRET_KEY", SECRET)
     prepare(run, pack)
-    return postgres_url
+    return empty_postgres_url
 
 
 def prepare(run: Run, pack: Path) -> None:

@@ -24,6 +24,7 @@ from policy_engine.usecases.principals import ActFor, Principal, Scope
 from policy_engine.usecases.services import Services
 from tests.cli.conftest import Run
 from tests.log.tampering import unguarded
+from tests.ready import SECRET
 
 PACK = {
     "pack.yaml": "pending_for: P3D\n",
@@ -52,7 +53,6 @@ plans:
     remedies: [{kind: coupon, percent: "5", of: order.goods_paid, valid_for: P90D}]
 """,
 }
-SECRET = "a secret of the tests, long enough"
 DESK = Principal(
     "desk", frozenset(Scope), act_for=ActFor("supervisor"), credential="desk-key", owner="B-1"
 )

@@ -12,8 +12,8 @@ import pytest
 from tests.cli.conftest import Run
 from tests.cli.test_pack_verbs import BROKEN
 from tests.packs.made import WHOLE
+from tests.ready import SECRET
 
-SECRET = "0123456789abcdef0123456789abcdef"
 RAISED = {
     "shipping_delay.yaml": WHOLE["shipping_delay.yaml"].replace('percent: "5"', 'percent: "6"')
 }

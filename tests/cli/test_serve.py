@@ -140,17 +140,17 @@ def test_several_workers_share_postgresql(
     run: Run,
     tmp_path: Path,
     free_port: Callable[[], int],
-    postgres_url: str,
+    empty_postgres_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     port = free_port()
-    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", empty_postgres_url)
     monkeypatch.setenv("POLICY_ENGINE_SECRET_KEY", SECRET)
     assert run("db", "upgrade").exit_code == 0
     assert run("pack", "activate", resources.default_policies()).exit_code == 0
     key = run("keys", "create", "--client", "ops", "--scope", "admin").stdout.strip()
     words = ("--workers", "2", "--threads", "2", "--port", str(port))
-    with served(tmp_path, *words, DATABASE_URL=postgres_url, SECRET_KEY=SECRET) as process:
+    with served(tmp_path, *words, DATABASE_URL=empty_postgres_url, SECRET_KEY=SECRET) as process:
         until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), tmp_path)
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {key}"}
@@ -212,14 +212,14 @@ def test_a_stop_while_workers_still_load_is_not_lost(
     run: Run,
     tmp_path: Path,
     free_port: Callable[[], int],
-    postgres_url: str,
+    empty_postgres_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", empty_postgres_url)
     monkeypatch.setenv("POLICY_ENGINE_SECRET_KEY", SECRET)
     assert run("db", "upgrade").exit_code == 0
     words = ("--workers", "2", "--port", str(free_port()))
-    with served(tmp_path, *words, DATABASE_URL=postgres_url, SECRET_KEY=SECRET) as process:
+    with served(tmp_path, *words, DATABASE_URL=empty_postgres_url, SECRET_KEY=SECRET) as process:
         until(lambda: len(children(process.pid)) == 2, tmp_path)
         process.send_signal(signal.SIGTERM)
         process.wait(10)

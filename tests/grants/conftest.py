@@ -12,12 +12,11 @@ import pytest
 from werkzeug.test import TestResponse
 
 from policy_engine import bootstrap
-from policy_engine.api.app import create_app
 from policy_engine.core.request import Agent
 from policy_engine.ledger.shapes import CredentialTerms
 from policy_engine.settings import Settings
 from policy_engine.usecases import packs
-from tests.api.conftest import SECRET, Api, late_order
+from tests.api.conftest import SECRET, Api, app_over, late_order
 
 PACK = Path(__file__).parent / "pack"
 COUPON = "shipping_delay/delay_coupon"
@@ -132,11 +131,10 @@ def make_shop() -> Iterator[Callable[..., Shop]]:
 
     def make(url: str, pack: Path | None = PACK, **settings: Any) -> Shop:
         services = bootstrap.build(Settings(database_url=url, secret_key=SECRET, **settings))
-        services.ledger.upgrade()
         if pack is not None and services.ledger.packs.active() is None:
             packs.activate_folder(services, pack, by="tests")
         packs.follow(services)
-        made.append(Api(create_app(services), services))
+        made.append(Api(app_over(services), services))
         return open_shop(made[-1])
 
     yield make

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from policy_engine.api.app import create_app
 from policy_engine.usecases import packs
-from tests.api.conftest import Api
+from tests.api.conftest import Api, app_over
 from tests.grants.conftest import COUPON, PACK, Shop, money, person
 
 REFUND, HALF, PROVEN = "broken/refund", "broken/half", "broken/proven"
@@ -298,7 +297,7 @@ def test_a_clock_of_one_process_that_is_two_seconds_off_gains_nothing(
     shop = make_shop(database_url)
     services = shop.api.services
     skewed = replace(services, clock=lambda: datetime.now(UTC) + timedelta(seconds=ahead))
-    other = replace(shop, api=Api(create_app(skewed), skewed))
+    other = replace(shop, api=Api(app_over(skewed), skewed))
     soon = datetime.now(UTC) + timedelta(seconds=1.5)
     refused = _decided(other, shop.agent, incident__reported_at=soon.isoformat())
     # On a machine that took so long to answer, it is the past by now.

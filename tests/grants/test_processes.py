@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import ready
 from tests.grants import trials
 from tests.grants.conftest import Shop
 from tests.grants.fleet import running, tight
@@ -20,6 +21,7 @@ Begin = Callable[..., Any]
 @pytest.fixture
 def begin(tmp_path: Path, make_shop: Callable[..., Shop]) -> Begin:
     def start(url: str, *rows: str, nodes: int = 2, **options: str) -> Any:
+        ready.set_up(url)
         return running(make_shop, url, tmp_path, *rows, nodes=nodes, **options)
 
     return start

@@ -6,16 +6,16 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 
-def test_a_database_of_each_kind_is_empty_and_can_be_written(database_url: str) -> None:
-    engine = sa.create_engine(database_url)
+def test_a_database_of_each_kind_is_empty_and_can_be_written(empty_database_url: str) -> None:
+    engine = sa.create_engine(empty_database_url)
     with engine.begin() as connection:
         assert sa.inspect(connection).get_table_names() == []
         connection.execute(sa.text("CREATE TABLE mark (id INTEGER)"))
     engine.dispose()
 
 
-def test_every_test_gets_a_database_of_its_own(database_url: str) -> None:
-    engine = sa.create_engine(database_url)
+def test_every_test_gets_a_database_of_its_own(empty_database_url: str) -> None:
+    engine = sa.create_engine(empty_database_url)
     with engine.connect() as connection:
         assert sa.inspect(connection).get_table_names() == []
     engine.dispose()

@@ -8,11 +8,12 @@ import pytest
 from policy_engine.ledger.ledger import Ledger
 from policy_engine.ledger.secret import InstanceSecret
 from tests.ledger.given import REVISION
+from tests.ready import SECRET
 
 
 @pytest.fixture
 def secret() -> InstanceSecret:
-    return InstanceSecret("a secret of the tests, long enough")
+    return InstanceSecret(SECRET)
 
 
 @pytest.fixture
@@ -32,6 +33,5 @@ def open_ledger(database_url: str, secret: InstanceSecret) -> Iterator[Callable[
 @pytest.fixture
 def ledger(open_ledger: Callable[..., Ledger]) -> Ledger:
     one = open_ledger()
-    one.upgrade()
     one.packs.store(REVISION, b"the bytes of a pack")
     return one

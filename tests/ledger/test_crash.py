@@ -11,8 +11,8 @@ from sqlalchemy import text
 from policy_engine.ledger.ledger import Ledger
 from policy_engine.ledger.secret import InstanceSecret
 from tests.ledger.given import REVISION
+from tests.ready import SECRET
 
-SECRET = "a secret of the crash test, long enough"
 WRITER = Path(__file__).with_name("writes_until_killed.py")
 HALVES = """
 SELECT (SELECT count(*) FROM decision),
@@ -28,7 +28,6 @@ def test_every_acknowledged_decision_outlives_a_kill(
     database_url: str, acknowledged_at_least: int
 ) -> None:
     ledger = Ledger.open(database_url, InstanceSecret(SECRET))
-    ledger.upgrade()
     ledger.packs.store(REVISION, b"")
     command = [sys.executable, str(WRITER), database_url, SECRET]
     root = WRITER.parent.parent.parent

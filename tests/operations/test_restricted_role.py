@@ -11,10 +11,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from policy_engine import bootstrap
-from policy_engine.settings import Settings
 from tests import roles
-from tests.api.conftest import PACK, SECRET, late_order
+from tests.api.conftest import PACK, late_order
 from tests.api.serving import Server
 from tests.operations.conftest import Run
 
@@ -24,9 +22,6 @@ MAY_DELETE = {"outbox", "subject", "idempotency", "limit_counter", "limit_class"
 
 @pytest.fixture
 def role_url(postgres_url: str) -> Iterator[str]:
-    owner = bootstrap.open_ledger(Settings(database_url=postgres_url, secret_key=SECRET))
-    owner.upgrade()
-    owner.close()
     with roles.application_role(postgres_url) as url:
         yield url
 

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from policy_engine import bootstrap
-from policy_engine.api.app import create_app
 from policy_engine.settings import Settings
 from policy_engine.usecases import packs
-from tests.api.conftest import PACK, SECRET, Api
+from tests.api.conftest import PACK, SECRET, Api, app_over
 
 MakeApi = Callable[..., Api]
 
@@ -23,10 +22,9 @@ def make_api(sqlite_url: str) -> Iterator[MakeApi]:
 
     def make(**settings: Any) -> Api:
         services = bootstrap.build(Settings(sqlite_url, secret_key=SECRET, **settings))
-        services.ledger.upgrade()
         packs.activate_folder(services, PACK, by="tests")
         packs.follow(services)
-        made.append(Api(create_app(services), services))
+        made.append(Api(app_over(services), services))
         return made[-1]
 
     yield make

@@ -16,8 +16,8 @@ from policy_engine.settings import Settings
 from policy_engine.usecases.exporting import Export, begin
 from policy_engine.usecases.services import Services
 from tests import postgres
+from tests.ready import SECRET
 
-SECRET = "a secret of the tests, long enough"
 ORDERS = 90
 BEGIN = datetime(2026, 4, 1, tzinfo=UTC)
 END = datetime(2026, 7, 1, tzinfo=UTC)

@@ -9,8 +9,6 @@ import pytest
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import make_url
 
-from policy_engine.ledger.ledger import Ledger
-from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.usecases.export_rows import DECISIONS, MOVEMENTS
 from tests.conftest import ROOT
 from tests.reports.conftest import Quarter
@@ -88,9 +86,6 @@ def test_caps_in_the_view_are_what_movements_come_to(quarter: Quarter) -> None:
 
 @pytest.fixture
 def reader(postgres_url: str) -> Iterator[psycopg.Connection]:
-    ledger = Ledger.open(postgres_url, InstanceSecret("a secret of the tests, long enough"))
-    ledger.upgrade()
-    ledger.close()
     url = make_url(postgres_url)
     role = f"reader_{url.database}"
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)

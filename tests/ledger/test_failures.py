@@ -230,9 +230,7 @@ def test_a_database_that_is_away_is_told_as_unavailable(
     away.close()
 
 
-def test_a_decision_takes_three_statements(
-    served: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_decision_takes_three_statements(served: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     statements: list[str] = []
     served.ping()  # connecting takes some of its own
     execute = psycopg.Cursor.execute

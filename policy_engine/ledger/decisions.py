@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, exists, select, tuple_
+from sqlalchemy import Connection, Select, and_, bindparam, exists, select, tuple_
 
 from policy_engine.core.request import Agent
 from policy_engine.ledger.cursors import Cursors
@@ -19,6 +19,7 @@ from policy_engine.ledger.names import (
     answer_context,
     personal_context,
 )
+from policy_engine.ledger.prepared import Prepared
 from policy_engine.ledger.sealing import Sealer, key_id_of
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.shapes import DecisionFilter, DecisionPage, Sealed, StoredDecision
@@ -32,6 +33,9 @@ _STORED = select(
         SUBJECT, SUBJECT.c.subject == DECISION.c.customer
     )
 )
+
+
+_BY_ID = Prepared(_STORED.where(DECISION.c.id == bindparam("id", type_=DECISION.c.id.type)))
 
 
 class DecisionBook:
@@ -51,11 +55,10 @@ class DecisionBook:
         self, connection: Connection, decision_id: str, client: str | None = None
     ) -> StoredDecision | None:
         """As `get`, on a connection that is already there."""
-        query = _STORED.where(DECISION.c.id == decision_id)
-        if client is not None:
-            query = query.where(DECISION.c.client == client)
-        row = connection.execute(query).one_or_none()
-        return None if row is None else self._stored(row)
+        for row in _BY_ID.typed(connection, {"id": decision_id}):
+            if client is None or row.client == client:
+                return self._stored(row)
+        return None
 
     def list(
         self, wanted: DecisionFilter, limit: int = 50, cursor: str | None = None
@@ -113,7 +116,7 @@ class DecisionBook:
             query = query.where(DECISION.c.decided_at_us < wanted.until)
         return query
 
-    def _stored(self, row: Row[Any]) -> StoredDecision:
+    def _stored(self, row: Any) -> StoredDecision:
         return StoredDecision(
             id=row.id,
             decided_at=row.decided_at_us,
@@ -130,7 +133,7 @@ class DecisionBook:
             answer=self._answer(row),
         )
 
-    def _answer(self, row: Row[Any]) -> bytes | None:
+    def _answer(self, row: Any) -> bytes | None:
         # After an erasure the customer may come back and get another key.
         if row.key_id is None or row.key_id != key_id_of(row.answer_sealed):
             return None

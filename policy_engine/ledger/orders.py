@@ -12,15 +12,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from policy_engine.core.facts import ABSENT
 from policy_engine.core.money import Money
 from policy_engine.core.request import DecisionRequest, Line
 from policy_engine.ledger.database import Database
 from policy_engine.ledger.grant_tables import ORDER_PIN, ORDER_REGISTRATION
+from policy_engine.ledger.prepared import Prepared
 from policy_engine.ledger.tables import RECORD
 from policy_engine.ledger.writing import Row, insert_absent
+
+_PIN_OF = select(ORDER_PIN).where(
+    ORDER_PIN.c.order_id == bindparam("order_id", type_=ORDER_PIN.c.order_id.type)
+)
+_PIN = Prepared(_PIN_OF)
+_LOCKED_PIN = Prepared(_PIN_OF.with_for_update())
 
 Amounts = Mapping[str, int | None]
 """`line:<id>` or `shipping` → minor units paid; None: nobody has said."""
@@ -149,9 +156,9 @@ def registered(connection: Connection, order_id: str) -> Registration | None:
 
 def pin_now(connection: Connection, order_id: str) -> OrderPin | None:
     """The pin of an order, unlocked."""
-    query = select(*pin_columns()).where(ORDER_PIN.c.order_id == order_id)
-    row = connection.execute(query).one_or_none()
-    return None if row is None else pin_of(row)
+    for row in _PIN.typed(connection, {"order_id": order_id}):
+        return pin_of(row)
+    return None
 
 
 def lock_pin(connection: Connection, wanted: OrderPin) -> OrderPin:
@@ -170,8 +177,8 @@ def lock_pin(connection: Connection, wanted: OrderPin) -> OrderPin:
 
 def existing_pin(connection: Connection, order_id: str) -> OrderPin:
     """The pin of an order that has one, locked."""
-    query = select(*pin_columns()).where(ORDER_PIN.c.order_id == order_id).with_for_update()
-    return pin_of(connection.execute(query).one())
+    (row,) = _LOCKED_PIN.typed(connection, {"order_id": order_id})
+    return pin_of(row)
 
 
 def write_pin(connection: Connection, pin: OrderPin) -> None:
@@ -194,10 +201,6 @@ def registration_row(registration: Registration) -> Row:
         "facts": dict(registration.order),
     }
     return ORDER_REGISTRATION, values
-
-
-def pin_columns() -> tuple[Column[Any], ...]:
-    return tuple(ORDER_PIN.c)
 
 
 def pin_of(row: Any) -> OrderPin:

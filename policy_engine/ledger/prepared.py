@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import ClauseElement, Connection, Dialect
+from sqlalchemy import ClauseElement, Connection, Dialect, Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -29,6 +30,8 @@ class _Rendered:
     """Values that the statement brings along."""
     converts: Mapping[str, Convert]
     """How the types of parameters are stored, where that is not as they are."""
+    reads: tuple[tuple[str, Convert | None], ...]
+    """The columns of a select, and how the driver's values of their types are read."""
 
     def parameters(self, given: Mapping[str, Any]) -> Any:
         values = {**self.constants, **given} if self.constants else given
@@ -48,7 +51,7 @@ class Prepared:
     """A statement that says itself how many parameters it has: an `IN` holds expressions, as a
     list of plain values would be expanded on every run.
 
-    The columns of its rows come as the driver gives them: an instant is whole microseconds.
+    `run` gives the columns of its rows as the driver does: an instant is whole microseconds.
     """
 
     statement: ClauseElement
@@ -65,6 +68,20 @@ class Prepared:
             raise _told(connection, cursor, rendered, error) from error
         finally:
             cursor.close()
+
+    def typed(self, connection: Connection, parameters: Mapping[str, Any]) -> list[Any]:
+        """As `run`, for a select: its rows with a name and the value of its type for each column,
+        as `Connection.execute` gives them."""
+        reads = self._in(connection.dialect).reads
+        return [
+            SimpleNamespace(
+                **{
+                    name: value if read is None else read(value)
+                    for (name, read), value in zip(reads, row, strict=True)
+                }
+            )
+            for row in self.run(connection, parameters)
+        ]
 
     def run_all(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Runs for each of the rows."""
@@ -127,4 +144,8 @@ def _render(statement: ClauseElement, dialect: Dialect) -> _Rendered:
     if compiled.positiontup is not None:
         positions = tuple((name, converts.get(name)) for name in compiled.positiontup)
     constants = {name: value for name, value in values.items() if value is not None}
-    return _Rendered(str(compiled), positions, constants, converts)
+    reads = tuple(
+        (str(column.key), column.type.dialect_impl(dialect).result_processor(dialect, None))
+        for column in (statement.selected_columns if isinstance(statement, Select) else ())
+    )
+    return _Rendered(str(compiled), positions, constants, converts, reads)

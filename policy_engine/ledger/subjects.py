@@ -14,8 +14,10 @@ from policy_engine.ledger.writing import Row
 _BY_SUBJECT = Prepared(
     select(SUBJECT.c.key_id, SUBJECT.c.key_sealed).where(SUBJECT.c.subject == bindparam("subject"))
 )
-_BY_KEY = select(SUBJECT.c.subject, SUBJECT.c.key_sealed).where(
-    SUBJECT.c.key_id == bindparam("key_id", type_=SUBJECT.c.key_id.type)
+_BY_KEY = Prepared(
+    select(SUBJECT.c.subject, SUBJECT.c.key_sealed).where(
+        SUBJECT.c.key_id == bindparam("key_id", type_=SUBJECT.c.key_id.type)
+    )
 )
 
 
@@ -40,13 +42,12 @@ class SubjectKeys:
         known = next((key for key in self._known.values() if key.key_id == key_id), None)
         if known is not None:
             return known.open(context, sealed)
-        row = self._connection.execute(_BY_KEY, {"key_id": key_id}).one_or_none()
-        if row is None:
-            return None
-        key = self._sealer.stored_key(row.subject, key_id, row.key_sealed)
-        # The only key of its subject: whatever is sealed for that one goes under it as well.
-        self._known[row.subject] = key
-        return key.open(context, sealed)
+        for subject, key_sealed in _BY_KEY.run(self._connection, {"key_id": key_id}):
+            key = self._sealer.stored_key(subject, key_id, key_sealed)
+            # The only key of its subject: whatever is sealed for that one goes under it as well.
+            self._known[subject] = key
+            return key.open(context, sealed)
+        return None
 
     def new_rows(self, now: datetime) -> list[Row]:
         return [

@@ -13,7 +13,14 @@ from typing import Any, Final
 
 from policy_engine.core.caps import CounterKey, Scope
 from policy_engine.core.factbase import FactBase
-from policy_engine.core.grant_moves import ImpossibleMoveError, approved, opened, rejected
+from policy_engine.core.grant_moves import (
+    ImpossibleMoveError,
+    approved,
+    due,
+    opened,
+    rejected,
+    reversed_,
+)
 from policy_engine.core.granting import CapShortfall, asked_of, caps_now, take
 from policy_engine.core.grants import Entry, Movement
 from policy_engine.core.policy import Pack
@@ -170,33 +177,14 @@ def wrong_answer(recorded: Recorded) -> Iterator[str]:
             )
 
 
-def wrong_asker(recorded: Recorded) -> Iterator[str]:
-    """What was asked with a key wasn't asked by whom the key speaks for."""
-    document, key = recorded.document, recorded.moved.key
-    if key is None:
-        return
-    if key["client"] != document["client"] or _owner(key) != document["owner"]:
-        yield "was asked by another client or owner than those of its key"
-    if key["person_id"] not in (None, document["agent"]["id"]):
-        yield "was asked with the key of another person"
-
-
-def wrong_people(recorded: Recorded) -> Iterator[str]:
-    """Four eyes: whoever decides, or answers for their key, neither asked nor answers for who did.
-    For a token its person does."""
-    grant, key, actor = recorded.grant, recorded.moved.key, recorded.document["actor"]
-    deciding = {actor["id"]}
-    if key is not None:
-        deciding.add(_owner(key))
-        if (key["person_id"], key["person_role"]) != (actor["id"], actor["role"]):
-            yield "was decided with the key of another person, or in another role"
-    if deciding & {grant.agent.id, grant.owner} - {None}:
-        yield "was decided by whoever asked for it, or answers for who did"
-
-
-def _owner(key: Mapping[str, Any]) -> str | None:
-    owner: str | None = key["owner"] or key["person_id"]
-    return owner
+def wrong_return(recorded: Recorded) -> Iterator[str]:
+    """What was taken back could not be, or what ran out had not, at its moment."""
+    before, added, at = recorded.moved.before, recorded.moved.added, recorded.at
+    if recorded.document["move"] == "due":
+        if due(before, at) != added:
+            yield "writes down something else than had run out"
+    elif not any(_reverses(recorded, remedy, amount) for remedy, amount in _asked_back(added)):
+        yield "takes back something else than could be"
 
 
 def _offered(recorded: Recorded) -> Sequence[Any]:
@@ -212,6 +200,24 @@ def _moved(recorded: Recorded, amount: int | None) -> tuple[Entry, ...] | None:
         return approved(recorded.moved.before, recorded.at, amount)
     except ImpossibleMoveError:
         return None
+
+
+def _asked_back(added: Sequence[Entry]) -> Iterator[tuple[str | None, int | None]]:
+    """What a reversal can have asked for; its record only says what it came to."""
+    remedies = {each.remedy for each in added}
+    amounts = (None, sum(each.minor for each in added))
+    for remedy in (None, *remedies) if len(remedies) == 1 else (None,):
+        for amount in amounts:
+            yield remedy, amount
+
+
+def _reverses(recorded: Recorded, remedy: str | None, amount: int | None) -> bool:
+    """Whether this, asked for at its moment, comes to the record's entries."""
+    moved = recorded.moved
+    try:
+        return reversed_(moved.before, remedy, amount, recorded.at) == moved.added
+    except ImpossibleMoveError:
+        return False
 
 
 def _without_own(recorded: Recorded) -> Usage:

@@ -18,18 +18,19 @@ from policy_engine.usecases.errors import NotReadyError
 from policy_engine.usecases.grant_authority import (
     Recorded,
     wrong_answer,
-    wrong_asker,
     wrong_caps,
     wrong_grant,
     wrong_offer,
-    wrong_people,
+    wrong_return,
 )
+from policy_engine.usecases.grant_people import wrong_asker, wrong_people
 from policy_engine.usecases.library import Library
 from policy_engine.wire.personal import stand_ins
 from policy_engine.wire.problems import InvalidInputError
 from policy_engine.wire.replay import ReplayError, recorded_request
 
 _ANSWERS: Final = ("approve", "reject")
+_RETURNS: Final = ("reverse", "due")
 
 
 class GrantJudge:
@@ -76,6 +77,10 @@ def _wrong(recorded: Recorded) -> Iterator[str]:
     elif move in _ANSWERS:
         yield from wrong_answer(recorded)
         yield from wrong_people(recorded)
+    elif move in _RETURNS:
+        yield from wrong_return(recorded)
+    else:
+        yield f"changes what is held of caps, which no `{move}` does"
 
 
 def _said(recorded: Recorded) -> dict[Place, Said]:

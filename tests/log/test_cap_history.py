@@ -6,27 +6,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from policy_engine.api.app import create_app
-from policy_engine.core.grant_moves import approved, rejected
+from policy_engine.core.grant_moves import approved, due, rejected, reversed_
 from policy_engine.core.granting import OfferPart, TakenPart, Taking, take
-from policy_engine.core.grants import Entry, Movement
+from policy_engine.core.grants import Entry, GrantState, Movement
 from policy_engine.core.policy import Pack
 from policy_engine.core.ports import Usage, Used
 from policy_engine.core.request import Agent, DecisionRequest
 from policy_engine.ledger.grant_shapes import Grant
-from policy_engine.ledger.shapes import StoredDecision
+from policy_engine.ledger.shapes import CredentialTerms, StoredDecision
 from policy_engine.ledger.transaction import Transaction
 from policy_engine.ledger.usage import LedgerUsage
 from policy_engine.packs.files import PackFiles
-from policy_engine.usecases import approving, grant_bodies, moving, packs, taking, verifying
+from policy_engine.usecases import (
+    approving,
+    grant_bodies,
+    moving,
+    packs,
+    settling,
+    taking,
+    verifying,
+)
 from policy_engine.usecases.cap_states import CapStates, GrantUsage
 from policy_engine.usecases.errors import NotReadyError
 from policy_engine.usecases.library import Library
+from policy_engine.usecases.principals import Principal
 from policy_engine.usecases.services import Services
 from policy_engine.usecases.taking import OfferTaking
 from tests.api.conftest import Api
@@ -457,3 +466,106 @@ def unmet(moved: moving.Moving, _added: Any, _role: str) -> GrantUsage:
     usage = GrantUsage(moved.transaction.usage(moved.now))
     usage.read(states.question())
     return usage
+
+
+def test_a_grant_in_a_role_that_its_key_does_not_have_is_found(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Principal, "agent", lambda *_: Agent("BOT-1", "supervisor"))
+    shop.granted(shop.bot)
+    assert found(shop) == ["was asked in a role, or for somebody, that its key does not reach"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "good"),
+    [
+        (Agent("A-1", "agent"), True),
+        (Agent("A-1", "supervisor"), False),
+        (Agent("B-1", "bot"), True),
+        (Agent("B-1", "agent"), False),
+        (Agent("C-1", "bot"), False),
+    ],
+)
+def test_whom_a_plug_in_speaks_for_is_held_against_its_ceiling_and_roster(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, agent: Agent, good: bool
+) -> None:
+    terms = CredentialTerms(
+        client="plug-in",
+        scopes=frozenset({"decide", "grant"}),
+        ceiling="agent",
+        roster={"A-1": "supervisor", "B-1": "bot"},
+    )
+    plug_in = shop.api.services.ledger.credentials.create(terms, "tests").key
+    monkeypatch.setattr(Principal, "agent", lambda *_: agent)
+    shop.granted(plug_in)
+    said = "was asked in a role, or for somebody, that its key does not reach"
+    assert found(shop) == ([] if good else [said])
+
+
+def test_a_reversal_of_what_was_used_is_found(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    coupon = shop.granted(shop.agent)
+    used = {"remedy": "coupon", "amount": money("40.00"), "reference": "SO-2"}
+    assert shop.move(shop.settle, coupon, "redemptions", **used).status_code == 201
+    assert shop.move(shop.settle, coupon, "reversals", reason="no").status_code == 409
+
+    def unused(state: GrantState, *asked: Any) -> tuple[Entry, ...]:
+        remedies = {name: replace(each, redeemed=0) for name, each in state.remedies.items()}
+        return reversed_(replace(state, remedies=remedies), *asked)
+
+    monkeypatch.setattr(settling, "reversed_", unused)
+    assert shop.move(shop.settle, coupon, "reversals", reason="no").status_code == 201
+    assert found(shop) == ["takes back something else than could be"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"amount": money("1.00")},
+        {"remedy": "coupon"},
+        {"remedy": "coupon", "amount": money("1.00")},
+    ],
+)
+def test_however_a_reversal_was_asked_for_it_is_good(shop: Shop, asked: dict[str, Any]) -> None:
+    coupon = shop.granted(shop.agent)
+    for _ in range(2):
+        reversal = shop.move(shop.settle, coupon, "reversals", reason="no", **asked)
+    assert reversal.status_code == (201 if "amount" in asked else 409)
+    assert found(shop) == []
+
+
+def test_what_runs_out_before_its_time_is_found(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coupon, waits = (
+        shop.granted(shop.agent),
+        shop.granted(shop.bot, order__id="SO-2", order__lines=DEAR),
+    )
+
+    def too_soon(state: GrantState, now: datetime) -> tuple[Entry, ...]:
+        return tuple(replace(each, at=now) for each in due(state, now + timedelta(days=365)))
+
+    monkeypatch.setattr(moving, "due", too_soon)
+    for each in (coupon, waits):
+        assert moving.settle(shop.api.services, each["grant_id"])
+    assert found(shop) == ["writes down something else than had run out"] * 2
+
+
+def test_what_runs_out_in_time_is_good(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = shop.granted(shop.bot, order__lines=DEAR)
+    later = datetime.now(UTC) + timedelta(days=365)
+    monkeypatch.setattr(shop.api.services.ledger._database, "now", lambda _connection: later)
+    assert moving.settle(shop.api.services, waits["grant_id"])
+    assert found(shop) == []
+
+
+def test_headroom_that_is_given_back_by_a_report_is_found(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = shop.granted(shop.bot, order__lines=DEAR)
+    monkeypatch.setattr(
+        settling, "fulfilled", lambda state, *_: rejected(state, state.entries[0].at)
+    )
+    done = {"remedy": "coupon", "status": "done"}
+    assert shop.move(shop.settle, waits, "fulfilments", **done).status_code == 201
+    assert "changes what is held of caps, which no `fulfil` does" in found(shop)

@@ -14,6 +14,7 @@ from policy_engine.core.granting import Taking
 from policy_engine.core.grants import (
     REDEEMED_LATER,
     Entry,
+    GrantRemedy,
     GrantState,
     Movement,
     RemedyState,
@@ -56,6 +57,15 @@ def opened(taking: Taking, now: datetime) -> tuple[Entry, ...]:
                 Entry(part.part.id, Movement.RESERVE, part.reserved, part.reserved_shares, now, now)
             )
     return tuple(entries)
+
+
+def granted_remedies(taking: Taking) -> tuple[GrantRemedy, ...]:
+    """The remedies of a new grant, as they were offered."""
+    offered = [each.part for each in taking.parts]
+    return tuple(
+        GrantRemedy(part.id, part.kind, part.policy, part.source, part.valid_for)
+        for part in offered
+    )
 
 
 def approved(state: GrantState, now: datetime, amount: int | None) -> tuple[Entry, ...]:

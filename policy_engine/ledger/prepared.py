@@ -24,26 +24,19 @@ class _Rendered:
     """One statement in the words of one dialect."""
 
     text: str
-    positions: tuple[tuple[str, Convert | None], ...] | None
-    """The parameters in order, where they have no names."""
+    places: tuple[tuple[str, Convert | None], ...]
+    """The parameters in order, and how their types are stored, where that is not as they are."""
     constants: Mapping[str, Any]
     """Values that the statement brings along."""
-    converts: Mapping[str, Convert]
-    """How the types of parameters are stored, where that is not as they are."""
     reads: tuple[tuple[str, Convert | None], ...]
     """The columns of a select, and how the driver's values of their types are read."""
 
-    def parameters(self, given: Mapping[str, Any]) -> Any:
+    def parameters(self, given: Mapping[str, Any]) -> list[Any]:
         values = {**self.constants, **given} if self.constants else given
-        if self.positions is not None:
-            return [
-                values[name] if convert is None else convert(values[name])
-                for name, convert in self.positions
-            ]
-        named = dict(values)
-        for name, convert in self.converts.items():
-            named[name] = convert(named[name])
-        return named
+        return [
+            values[name] if convert is None else convert(values[name])
+            for name, convert in self.places
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +133,11 @@ def _render(statement: ClauseElement, dialect: Dialect) -> _Rendered:
         convert = parameter.type.dialect_impl(dialect).bind_processor(dialect)
         if convert is not None:
             converts[name] = convert
-    positions = None
-    if compiled.positiontup is not None:
-        positions = tuple((name, converts.get(name)) for name in compiled.positiontup)
+    assert compiled.positiontup is not None  # `?` and `$1` both stand for a place
+    places = tuple((name, converts.get(name)) for name in compiled.positiontup)
     constants = {name: value for name, value in values.items() if value is not None}
     reads = tuple(
         (str(column.key), column.type.dialect_impl(dialect).result_processor(dialect, None))
         for column in (statement.selected_columns if isinstance(statement, Select) else ())
     )
-    return _Rendered(str(compiled), positions, constants, converts, reads)
+    return _Rendered(str(compiled), places, constants, reads)

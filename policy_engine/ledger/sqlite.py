@@ -32,7 +32,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from policy_engine.ledger.database import Gate, Job, Load, Opening, T, failures_told, load_of
 from policy_engine.ledger.errors import StillRunningError, UnavailableError
@@ -261,8 +260,11 @@ class _Writer:
         """Rolls back what is open. The next group takes a connection anew."""
         connection, self._connection, self.busy = self._connection, None, False
         if connection is not None:
-            with suppress(SQLAlchemyError):
+            try:
                 connection.close()
+            except Exception:  # noqa: BLE001 -- whatever it was, the thread goes on writing
+                with suppress(Exception):
+                    connection.invalidate()
 
     def close(self) -> None:
         self.undo()

@@ -16,7 +16,7 @@ from policy_engine.core.factbase import FactBase
 from policy_engine.core.grant_moves import (
     ImpossibleMoveError,
     approved,
-    due,
+    granted_remedies,
     opened,
     rejected,
     reversed_,
@@ -115,8 +115,11 @@ def wrong_caps(recorded: Recorded) -> Iterator[str]:
 
 def wrong_offer(recorded: Recorded) -> Iterator[str]:
     """What was taken was no offer any more, none to be taken, or somebody else's."""
-    decision = recorded.moved.decision
-    if recorded.grant.agent != recorded.request.agent:
+    decision, grant, request = recorded.moved.decision, recorded.grant, recorded.request
+    offered = (request.order_id, request.currency, decision["sealed"]["subject"])
+    if (grant.order_id, grant.currency, grant.customer) != offered:
+        yield "is for another order, customer or currency than the decision"
+    if grant.agent != request.agent:
         yield "was asked by another agent, or in another role, than the decision"
     if decision["request"].get("as_of") is not None:
         yield "takes an offer that was made to look, not to be taken"
@@ -145,6 +148,8 @@ def wrong_grant(recorded: Recorded) -> Iterator[str]:
     until = recorded.at + recorded.pack.settings.pending_for if waits else None
     if until != grant.pending_until:
         yield "waits for longer, or shorter, than its pack says"
+    if granted_remedies(taking) != grant.remedies:
+        yield "gives something else, or from elsewhere, than the decision offers"
     if opened(taking, recorded.at) != recorded.moved.added:
         yield "gives, or sets aside, something else than its caps bore"
 
@@ -177,13 +182,10 @@ def wrong_answer(recorded: Recorded) -> Iterator[str]:
             )
 
 
-def wrong_return(recorded: Recorded) -> Iterator[str]:
-    """What was taken back could not be, or what ran out had not, at its moment."""
-    before, added, at = recorded.moved.before, recorded.moved.added, recorded.at
-    if recorded.document["move"] == "due":
-        if due(before, at) != added:
-            yield "writes down something else than had run out"
-    elif not any(_reverses(recorded, remedy, amount) for remedy, amount in _asked_back(added)):
+def wrong_reversal(recorded: Recorded) -> Iterator[str]:
+    """What was taken back could not be: it had been used, or was carried out."""
+    added = recorded.moved.added
+    if not any(_reverses(recorded, remedy, amount) for remedy, amount in _asked_back(added)):
         yield "takes back something else than could be"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from policy_engine.core.grant_moves import opened
+from policy_engine.core.grant_moves import granted_remedies, opened
 from policy_engine.core.granting import (
     AmountAboveOfferError,
     CapShortfall,
@@ -18,7 +18,7 @@ from policy_engine.core.granting import (
     asked_of,
     take,
 )
-from policy_engine.core.grants import GrantRemedy, fold
+from policy_engine.core.grants import fold
 from policy_engine.core.money import Money
 from policy_engine.core.request import Agent, DecisionRequest
 from policy_engine.ledger.counting import Holder, classes_of
@@ -263,16 +263,7 @@ class OfferTaking:
             approver=taking.approver if waits else None,
             pending_until=now + pack.settings.pending_for if waits else None,
             pack_revision=pack.revision,
-            remedies=tuple(
-                GrantRemedy(
-                    each.part.id,
-                    each.part.kind,
-                    each.part.policy,
-                    each.part.source,
-                    each.part.valid_for,
-                )
-                for each in taking.parts
-            ),
+            remedies=granted_remedies(taking),
         )
 
 

@@ -16,6 +16,7 @@ Json = dict[str, Any]
 PERSONAL: Final[Mapping[str, bool]] = {"personal": True}
 """Stands where a personal value was. No request holds it: those values are strings."""
 
+_STAND_IN_AT_MOST: Final = 128
 _PERSONAL_FIELDS: Final = ("customer.id", "customer.name", "incident.id", "incident.cause")
 
 
@@ -75,7 +76,8 @@ def stand_ins(public: object, steps: tuple[str | int, ...] = ()) -> Iterator[tup
     Nothing hangs on what they are but conditions on personal facts: no amount, limit or role.
     """
     if public == PERSONAL:
-        yield pointer_to(*steps), f"erased {'/'.join(map(str, steps))}"
+        # No longer than any text of a request may be; names of facts may be longer.
+        yield pointer_to(*steps), f"erased {'/'.join(map(str, steps))}"[:_STAND_IN_AT_MOST]
     elif isinstance(public, dict):
         for name, each in public.items():
             yield from stand_ins(each, (*steps, name))

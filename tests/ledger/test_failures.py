@@ -10,12 +10,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from policy_engine.ledger.errors import LedgerError, UnavailableError
 from policy_engine.ledger.ledger import Ledger
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.shapes import Answer
+from policy_engine.ledger.sqlite import _Writer
 from policy_engine.ledger.tables import DECISION
 from policy_engine.ledger.transaction import Transaction
 from tests.ledger.given import REVISION, a_call, a_decision, deciding
@@ -137,6 +138,23 @@ def test_a_full_disk_refuses_all_of_a_group_and_passes(embedded: Ledger) -> None
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(send, range(40)))
     assert decisions_in(embedded) == 41
+    embedded.close()
+
+
+def test_whatever_fails_when_a_group_is_undone_the_next_one_is_written(
+    embedded: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(_Writer, "commit", fails)
+        broken.setattr(Connection, "close", fails)
+        with pytest.raises(MemoryError):
+            embedded._database.write(lambda connection: connection.execute(select(1)).one())
+    assert decisions_in(embedded) == 0
+    assert not embedded.decide(a_call("k1"), deciding()).replayed
+    assert decisions_in(embedded) == 1
     embedded.close()
 
 

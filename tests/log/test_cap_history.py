@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from policy_engine.api.app import create_app
-from policy_engine.core.grant_moves import approved, due, rejected, reversed_
+from policy_engine.core.grant_moves import approved, granted_remedies, rejected, reversed_
 from policy_engine.core.granting import OfferPart, TakenPart, Taking, take
-from policy_engine.core.grants import Entry, GrantState, Movement
+from policy_engine.core.grants import Entry, GrantRemedy, GrantState, Movement
 from policy_engine.core.policy import Pack
 from policy_engine.core.ports import Usage, Used
 from policy_engine.core.request import Agent, DecisionRequest
@@ -468,6 +468,35 @@ def unmet(moved: moving.Moving, _added: Any, _role: str) -> GrantUsage:
     return usage
 
 
+@pytest.mark.parametrize("change", [{"customer": "ab" * 32}, {"order_id": "SO-9"}])
+def test_a_grant_that_counts_for_somebody_else_is_found(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    real = OfferTaking._new_grant
+    monkeypatch.setattr(
+        OfferTaking, "_new_grant", lambda *arguments: replace(real(*arguments), **change)
+    )
+    answer = shop.take(shop.agent, shop.decide(shop.agent))
+    assert answer.status_code == 201
+    services = shop.api.services
+    sequence(services)
+    findings = verifying.verify(services, (), None).findings
+    said = "is for another order, customer or currency than the decision"
+    assert said in {each.message.partition(": ")[2] for each in findings}
+
+
+@pytest.mark.parametrize("change", [{"source": "broken/refund"}, {"valid_for": None}])
+def test_a_grant_of_something_else_than_was_offered_is_found(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    def others(taken: Taking) -> tuple[GrantRemedy, ...]:
+        return tuple(replace(each, **change) for each in granted_remedies(taken))
+
+    monkeypatch.setattr(taking, "granted_remedies", others)
+    shop.granted(shop.agent)
+    assert found(shop) == ["gives something else, or from elsewhere, than the decision offers"]
+
+
 def test_a_grant_in_a_role_that_its_key_does_not_have_is_found(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -531,31 +560,6 @@ def test_however_a_reversal_was_asked_for_it_is_good(shop: Shop, asked: dict[str
     for _ in range(2):
         reversal = shop.move(shop.settle, coupon, "reversals", reason="no", **asked)
     assert reversal.status_code == (201 if "amount" in asked else 409)
-    assert found(shop) == []
-
-
-def test_what_runs_out_before_its_time_is_found(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    coupon, waits = (
-        shop.granted(shop.agent),
-        shop.granted(shop.bot, order__id="SO-2", order__lines=DEAR),
-    )
-
-    def too_soon(state: GrantState, now: datetime) -> tuple[Entry, ...]:
-        return tuple(replace(each, at=now) for each in due(state, now + timedelta(days=365)))
-
-    monkeypatch.setattr(moving, "due", too_soon)
-    for each in (coupon, waits):
-        assert moving.settle(shop.api.services, each["grant_id"])
-    assert found(shop) == ["writes down something else than had run out"] * 2
-
-
-def test_what_runs_out_in_time_is_good(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits = shop.granted(shop.bot, order__lines=DEAR)
-    later = datetime.now(UTC) + timedelta(days=365)
-    monkeypatch.setattr(shop.api.services.ledger._database, "now", lambda _connection: later)
-    assert moving.settle(shop.api.services, waits["grant_id"])
     assert found(shop) == []
 
 

@@ -17,7 +17,7 @@ from policy_engine.core.evaluation import Engine
 from policy_engine.core.interpreter import Interpreter
 from policy_engine.core.policy import Pack
 from policy_engine.core.ports import Usage, UsageQuestion, Used
-from policy_engine.wire.personal import join_personal, split_personal
+from policy_engine.wire.personal import PERSONAL, join_personal, split_personal, stand_ins
 from policy_engine.wire.records import (
     Circumstances,
     canonical,
@@ -285,3 +285,10 @@ def test_what_was_taken_out_is_put_back_exactly(
     assert join_personal(json.loads(json.dumps(public)), personal) == before
     assert public["customer"]["id"] == {"personal": True}
     assert None not in personal.values()
+
+
+def test_what_stands_for_an_erased_text_is_as_short_as_any_text_may_be() -> None:
+    name = ".".join(["a" * 64] * 4)
+    found = dict(stand_ins({"customer": {"id": PERSONAL}, "facts": {name: PERSONAL}}))
+    assert found["/customer/id"] == "erased customer/id"
+    assert len(found[f"/facts/{name}"]) <= 128

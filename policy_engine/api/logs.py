@@ -68,10 +68,12 @@ def configure(level: str, as_json: bool) -> None:
 
 
 def _json(line: Any, default: Any, **_: Any) -> str:
-    try:
-        return orjson.dumps(line, default).decode()
-    except TypeError:  # half a surrogate pair, say
-        return json.dumps(line, default=default)
+    with suppress(TypeError):  # of half a surrogate pair, say
+        written = orjson.dumps(line, default)
+        if written.isascii():
+            return written.decode()
+    # Escapes whatever a terminal could take for a command, or a reader for the end of the line.
+    return json.dumps(line, default=default)
 
 
 class _Foreign(logging.Handler):

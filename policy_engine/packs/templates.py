@@ -73,9 +73,9 @@ def faults(source: str) -> tuple[Fault, ...]:
 
 
 def _faults(tree: nodes.Template) -> Iterator[Fault]:
-    for refused, text in _REFUSED:
-        for node in tree.find_all(refused):
-            yield Fault(node.lineno, Code.TEMPLATE_FORBIDDEN, f"a script {text}; delete this")
+    for node in tree.find_all(tuple(refused for refused, _ in _REFUSED)):
+        text = next(text for refused, text in _REFUSED if isinstance(node, refused))
+        yield Fault(node.lineno, Code.TEMPLATE_FORBIDDEN, f"a script {text}; delete this")
     yield from _filter_faults(tree)
     yield from _loop_faults(tree, 0)
     yield from _set_faults(tree)

@@ -54,6 +54,7 @@ class Entrance:
             ("Content-Type", MEDIA_TYPE),
             ("Cache-Control", "no-store"),
             *OVERLOADED.headers.items(),
+            *headers,
         ]
         self._added = tuple((name, value, name.lower()) for name, value in headers)
         self._readers: SimpleQueue[None] = SimpleQueue()
@@ -64,13 +65,12 @@ class Entrance:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         environ[logs.CAME_AT] = perf_counter()
-        start = self._with_headers(start_response)
         if environ["PATH_INFO"] in PROBES:
-            return self._inside(environ, start)
+            return self._inside(environ, self._with_headers(start_response))
         if not self._turns.take():
-            return self._refuse(environ, start)
+            return self._refuse(environ, start_response)
         try:
-            return self._inside(environ, start)
+            return self._inside(environ, self._with_headers(start_response))
         finally:
             self._turns.give_back()
 
@@ -95,7 +95,8 @@ class Entrance:
         self._tell()
         body = self._before_id + request_id.encode() + self._after_id
         sent = [*self._headers, ("X-Request-Id", request_id), ("Content-Length", str(len(body)))]
-        if not self._taken_in(environ, request_id):
+        taken_in = self._taken_in(environ, request_id)
+        if self._node.stopping or not taken_in:
             sent.append(_CLOSE)
         start_response(self._status, sent)
         return [body]

@@ -43,7 +43,7 @@ from policy_engine.ledger.prepared import Prepared
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.tables import ACTIVATION
 from policy_engine.ledger.usage import evidence_id
-from policy_engine.ledger.writing import Row, absent
+from policy_engine.ledger.writing import Row, insert_into
 
 _ACTIVE = select(ACTIVATION.c.revision).order_by(ACTIVATION.c.sequence.desc()).limit(1)
 _GRANTED = select(GRANT.c.id).where(GRANT.c.decision_id == bindparam("decision_id", type_=String))
@@ -117,7 +117,8 @@ class GrantWriting:
         ids = sorted({evidence_id(self._secret, each) for each in evidence})
         if not ids:
             return ()
-        statement = absent(self._connection, EVIDENCE_USE).returning(EVIDENCE_USE.c.evidence)
+        new = insert_into(self._connection.dialect.name, EVIDENCE_USE).on_conflict_do_nothing()
+        statement = new.returning(EVIDENCE_USE.c.evidence)
         rows = [{"evidence": each, "order_id": order_id, "used_at_us": now} for each in ids]
         return tuple(sorted(self._connection.execute(statement, rows).scalars()))
 

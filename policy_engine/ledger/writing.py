@@ -41,11 +41,6 @@ def insert_absent(connection: Connection, table: Table, rows: Sequence[Mapping[s
         _absent(connection.dialect.name, *shape).run(connection, numbered(rows))
 
 
-def absent(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    """The statement that inserts rows whose keys are not there yet, and passes over the others."""
-    return insert_into(connection.dialect.name, table).on_conflict_do_nothing()
-
-
 def insert_into(kind: str, table: Table) -> postgresql.Insert | sqlite.Insert:
     """An insert in the words of `postgresql` or `sqlite`, which both know `ON CONFLICT`."""
     return postgresql.insert(table) if kind == "postgresql" else sqlite.insert(table)

@@ -7,12 +7,16 @@ instant at which it will be full again: eight bytes, written at once.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import mmap
 import secrets
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from tempfile import TemporaryFile
 from time import monotonic
 from typing import Final
 
@@ -29,15 +33,17 @@ class Allowances:
 
     Make it before workers are forked. Names are put into a fixed number of slots by a hash
     that nobody outside can foresee, so no number of names takes more memory; two names that meet
-    in a slot share an allowance. Two workers that take at the very same instant may be counted
-    once: that is the price of having no lock that a killed worker could keep.
+    in a slot share an allowance. Workers lock a slot against each other by a record lock on an
+    empty file: the kernel lets go of what a killed worker held.
     """
 
     def __init__(self, a_second: int, seconds: Callable[[], float] = monotonic) -> None:
         self._a_second = a_second
         self._seconds = seconds  # of a clock that all processes of the machine share
         self._key = secrets.token_bytes(16)
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # record locks are a process's own, whichever thread asks
+        self._locks = TemporaryFile()  # noqa: SIM115 (open as long as this object is)
+        weakref.finalize(self, self._locks.close)
         self._full_at = memoryview(mmap.mmap(-1, _SLOTS * _BYTES)).cast("d")
         self._slot = lru_cache(maxsize=1024)(self._slot_of)
 
@@ -54,7 +60,10 @@ class Allowances:
         if not self._a_second:
             return 0.0
         slot = self._slot(name)
-        with self._lock:
+        # Whoever has nothing left is told without a lock: that is most calls of a flood.
+        if wait := self._wait(self._full_at[slot], self._seconds()):
+            return wait
+        with self._locked(slot):
             now, full_at = self._seconds(), self._full_at[slot]
             wait = self._wait(full_at, now)
             if not wait:
@@ -65,10 +74,19 @@ class Allowances:
         """Takes so many units, whether they are there or not."""
         if self._a_second:
             slot = self._slot(name)
-            with self._lock:
+            with self._locked(slot):
                 self._full_at[slot] = (
                     max(self._full_at[slot], self._seconds()) + units / self._a_second
                 )
+
+    @contextmanager
+    def _locked(self, slot: int) -> Iterator[None]:
+        with self._lock:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, slot)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, slot)
 
     def _wait(self, full_at: float, now: float) -> float:
         wait = full_at - now - (BURST_SECONDS - 1 / self._a_second)

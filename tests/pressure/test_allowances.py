@@ -110,5 +110,4 @@ def test_workers_that_were_forked_count_together() -> None:
     for worker in workers:
         worker.join()
     came_in = 100 * (BURST_SECONDS + time.monotonic() - began)
-    # Four that each had their own would take nearly four times as much.
-    assert 1000 <= taken <= 1.05 * came_in
+    assert 1000 <= taken <= came_in

@@ -13,7 +13,6 @@ from math import ceil
 from threading import Thread
 from time import sleep
 from typing import TYPE_CHECKING, Any
-from urllib.request import urlopen
 
 import click
 
@@ -188,6 +187,8 @@ def _load(configured: Settings, development: Development | None, node: Node) -> 
 
 def _welcome(address: str, text: str) -> None:
     """Show the first request once it can be sent."""
+    from urllib.request import urlopen  # takes a while to import, and serves only here
+
     for _ in range(_STOP_SECONDS * 20):
         try:
             with urlopen(f"{address}/livez", timeout=2):  # noqa: S310 - our own address

@@ -1,86 +1,45 @@
-"""The database's schema: brought up to date, taken back, and checked, through Alembic."""
+"""Is the database's schema the one that this release needs, and the instance's own?
+
+Asked at every start, so without Alembic, which is only needed to change it (`migrating`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, insert, inspect, select, text
+from sqlalchemy import Connection, inspect, select, text
 
-from policy_engine import resources
-from policy_engine.ledger.database import Database, failures_told
 from policy_engine.ledger.errors import SchemaError
-from policy_engine.ledger.ids import new_id
 from policy_engine.ledger.tables import INSTANCE
 
-_UPGRADE = "run `policy-engine db upgrade`"
-# Two nodes may start at once after a release; the second finds the work done.
-_TURN = text("SELECT pg_advisory_xact_lock(1886350441)")
-
-
-def upgrade(database: Database, fingerprint: str, revision: str = "head") -> None:
-    """Brings the schema up to date in one transaction, and sets a new instance up.
-
-    Raises SchemaError when the database belongs to an instance with another secret.
-    """
-    with failures_told(), _alone(database.engine) as connection:
-        present = inspect(connection).has_table(INSTANCE.name)
-        if present:
-            check_secret(connection, fingerprint)
-        command.upgrade(_config(connection), revision)
-        if not present and inspect(connection).has_table(INSTANCE.name):
-            row = {
-                "id": new_id(),
-                "secret_fingerprint": fingerprint,
-                "created_at_us": database.now(connection),
-            }
-            connection.execute(insert(INSTANCE), row)
-
-
-def downgrade(engine: Engine, revision: str) -> None:
-    """Takes the schema back to a revision, or to `base`. What the later tables held is lost."""
-    with failures_told(), _alone(engine) as connection:
-        command.downgrade(_config(connection), revision)
-
-
-@contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(_TURN)
-        yield connection
-
-
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(resources.migrations()).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
+HEAD: Final = "0006"
+"""The newest of the migrations. They are numbered in their order."""
+_UPGRADE: Final = "run `policy-engine db upgrade`"
+_VERSION: Final = text("SELECT version_num FROM alembic_version")
 
 
 def check(connection: Connection, fingerprint: str) -> None:
     """SchemaError unless the schema is that of this release and the secret the instance's."""
-    current = MigrationContext.configure(connection).get_current_revision()
-    scripts = ScriptDirectory.from_config(_config(connection))
-    head = scripts.get_current_head()
+    current = _current(connection)
     if current is None:
         raise SchemaError(f"the database is empty; {_UPGRADE}")
-    if current != head:
-        known = {script.revision for script in scripts.walk_revisions()}
-        if current in known:
-            raise SchemaError(
-                f"the database is at revision `{current}`, this release needs `{head}`; {_UPGRADE}"
-            )
+    if current < HEAD:
+        raise SchemaError(
+            f"the database is at revision `{current}`, this release needs `{HEAD}`; {_UPGRADE}"
+        )
+    if current > HEAD:
         raise SchemaError(
             f"the database is at revision `{current}`, which is newer than this release; "
             "run the release that upgraded it"
         )
     check_secret(connection, fingerprint)
+
+
+def _current(connection: Connection) -> str | None:
+    """The revision that Alembic has noted."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(_VERSION).scalar_one_or_none()
 
 
 def check_secret(connection: Connection, fingerprint: str) -> None:

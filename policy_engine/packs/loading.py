@@ -30,6 +30,7 @@ from policy_engine.packs.versions import in_order
 
 SPECIAL = ("pack", "facts", "roles", "caps", "never_say")
 """Files of the top level with a meaning of their own; every other one is a policy."""
+_SUITES = "tests/"
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,17 @@ def load_folder(folder: Path, *, strict: bool = False) -> Loaded:
     return load(PackFiles.from_folder(folder), strict=strict)
 
 
-def load(files: PackFiles, *, strict: bool = False) -> Loaded:
-    """Never raises for what stands in the files. `strict`: unconfirmed parameters are errors."""
+def load(files: PackFiles, *, strict: bool = False, with_suites: bool = True) -> Loaded:
+    """Never raises for what stands in the files. `strict`: unconfirmed parameters are errors.
+
+    Without its suites a pack decides as well, and is read in half the time.
+    """
     problems = ProblemList()
     for refusal in files.refused:
         problems.add(refusal)
     if not _within_bounds(files, problems):
         return Loaded(None, problems.sorted(), ())
-    pack, suites = _Loading(files, problems, strict).run()
+    pack, suites = _Loading(files, problems, strict, with_suites).run()
     return Loaded(None if problems.any_error else pack, problems.sorted(), suites)
 
 
@@ -83,6 +87,7 @@ class _Loading:
     files: PackFiles
     problems: ProblemList
     strict: bool
+    with_suites: bool
     origins: Origins = field(default_factory=Origins)
     special: dict[str, str] = field(default_factory=dict)
     """Special stem → file name."""
@@ -90,6 +95,8 @@ class _Loading:
 
     def run(self) -> tuple[Pack, tuple[Suite, ...]]:
         for name, data in self.files.files.items():
+            if name.startswith(_SUITES) and not self.with_suites:
+                continue
             readable = len(data) <= FILE_BYTES_AT_MOST
             self.trees[name] = read_yaml(name, data, self.problems) if readable else None
             self._sort_in(name)
@@ -188,7 +195,7 @@ class _Loading:
 
     def _suites(self, grants: GrantReader) -> Iterator[Suite]:
         for name, tree in self.trees.items():
-            if name.startswith("tests/"):
+            if name.startswith(_SUITES):
                 suite = read_suite(name, tree, grants, self.problems)
                 if suite is not None:
                     yield suite

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, tzinfo
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_datetime
 from babel.numbers import format_currency
-from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2 import StrictUndefined, TemplateError, meta, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -86,10 +86,15 @@ def rendered(
     return RenderedScript(parts)
 
 
-def template_error(source: str) -> str | None:
+def parsed(source: str) -> nodes.Template:
+    """A template as it will be filled in. Raises TemplateSyntaxError."""
+    return _environment().parse(source)
+
+
+def template_error(tree: nodes.Template) -> str | None:
     """Why a template cannot be used, for the pack's check; None when it compiles."""
     try:
-        _environment().from_string(source)
+        _environment().compile(tree)
     except TemplateError as error:
         return str(error)
     return None

@@ -10,10 +10,10 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jinja2 import Environment, TemplateSyntaxError, nodes
+from jinja2 import TemplateSyntaxError, nodes
 
 from policy_engine.packs.problems import Code, listed, shown
-from policy_engine.packs.scripts import SLOTS, template_error
+from policy_engine.packs.scripts import SLOTS, parsed, template_error
 
 CHARACTERS_AT_MOST = 8_000
 LOOPS_AT_MOST = 3
@@ -44,7 +44,6 @@ _REFUSED: tuple[tuple[type[nodes.Node], str], ...] = (
     (nodes.Mod, "can't compute"),
     (nodes.Pow, "can't compute"),
 )
-_PARSER = Environment(autoescape=False)  # noqa: S701 - it only parses; scripts are plain text
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +59,9 @@ class Fault:
 def faults(source: str) -> tuple[Fault, ...]:
     """Everything that is wrong with a template; remembered, because packs are loaded again."""
     try:
-        tree = _PARSER.parse(source)
+        tree = parsed(source)
         found = tuple(_faults(tree))
-        reason = None if found else template_error(source)
+        reason = None if found else template_error(tree)
     except TemplateSyntaxError as error:
         return (Fault(error.lineno, Code.TEMPLATE_SYNTAX, _in_style(error.message)),)
     except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError):

@@ -27,9 +27,13 @@ class Library:
         self._lock = threading.Lock()
         self._engines: OrderedDict[tuple[str, int], Engine] = OrderedDict()
 
-    def load(self, revision: str) -> Loaded:
-        """A stored revision. UnknownRevisionError when there is none."""
-        return load(PackFiles.from_archive(self._store.archive(revision)))
+    def load(self, revision: str, *, with_suites: bool = False) -> Loaded:
+        """A stored revision. UnknownRevisionError when there is none.
+
+        It decides without its suites, and they were checked when it was stored.
+        """
+        files = PackFiles.from_archive(self._store.archive(revision))
+        return load(files, with_suites=with_suites)
 
     def engine(self, revision: str, semantics: int | None = None) -> Engine:
         """The engine of a revision by the rules of a number, those of today if it is None.

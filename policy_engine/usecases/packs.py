@@ -93,7 +93,7 @@ def activate_files(services: Services, files: PackFiles, by: str) -> Activated:
 
 def activate_revision(services: Services, revision: str, by: str) -> Activated:
     """Make a stored revision the active one. UnknownRevisionError, PackRefusedError."""
-    loaded = _good(services, revision, services.library.load(revision))
+    loaded = _good(services, revision, services.library.load(revision, with_suites=True))
     return _activate(services, loaded, revision, by)
 
 

@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from policy_engine import resources
 from policy_engine.ledger.errors import SchemaError
 from policy_engine.ledger.ledger import Ledger
+from policy_engine.ledger.schema import HEAD
 from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.shapes import CredentialTerms
 from policy_engine.ledger.tables import METADATA
@@ -63,6 +67,16 @@ def test_the_migrations_make_the_tables_that_the_code_names(ledger: Ledger) -> N
     with ledger._database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
+
+
+def test_the_release_knows_its_newest_migration_and_they_are_numbered_in_order() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(resources.migrations()))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    revisions = [each.revision for each in scripts.walk_revisions()]
+    assert scripts.get_current_head() == HEAD
+    assert revisions == sorted(revisions, reverse=True)
 
 
 def test_the_schema_goes_down_to_nothing_and_up_again(filled: Ledger) -> None:

@@ -198,8 +198,9 @@ def _grant_of_the_order() -> Any:
 
 
 def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
-    """Rows as they come, a thousand at a time."""
-    return iter(connection.execute(query, execution_options={"yield_per": 1_000}))
+    """Rows as they come, a thousand at a time; also when nobody wants the rest."""
+    with connection.execute(query, execution_options={"yield_per": 1_000}) as rows:
+        yield from rows
 
 
 def _compared(

@@ -47,6 +47,7 @@ _PRAGMAS = (
     "synchronous=FULL",
     "foreign_keys=ON",
     "recursive_triggers=ON",  # without it, INSERT OR REPLACE would slip past the delete triggers
+    "temp_store=MEMORY",  # else each savepoint writes what it may undo to a file of its own
     "secure_delete=ON",  # a destroyed key leaves no bytes behind in the file
 )
 _LATEST = text("SELECT recorded_at_us FROM record ORDER BY rowid DESC LIMIT 1")

@@ -76,6 +76,8 @@ class Settings:
     workers: int = 1
     threads: int = 8
     """Calls that a worker answers at once."""
+    pin_workers: bool = True
+    """Keep each worker to a processor of its own, as far as there are any."""
     queue: int = 256
     """Calls that may wait for their turn in each worker; the next is refused at once."""
     queue_timeout: timedelta = timedelta(seconds=1)
@@ -205,6 +207,7 @@ def read_settings() -> Settings:
         port=read(env.int, "port", plain.port, validate=_from(1, 65535)),
         workers=read(env.int, "workers", plain.workers, validate=_from(1, 64)),
         threads=read(env.int, "threads", plain.threads, validate=_from(1, 256)),
+        pin_workers=read(env.bool, "pin_workers", plain.pin_workers),
         queue=read(env.int, "queue", plain.queue, validate=_from(0, 1024)),
         queue_timeout=read(_duration(env), "queue_timeout", plain.queue_timeout),
         connections=read(env.int, "connections", plain.connections, validate=_from(16, 100_000)),

@@ -21,6 +21,7 @@ from policy_engine.cli import connections
 from policy_engine.cli.database import failures_told, opened, settings
 from policy_engine.cli.development import Development, prepare_development
 from policy_engine.cli.frame import CommandError, ExitCode, tell_failure, verb
+from policy_engine.cli.processors import keep_to_one
 from policy_engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ are logged by the application."""
 
 def _load(configured: Settings, development: Development | None, node: Node) -> Any:
     """Runs in each worker, after the fork: threads and connections must be its own."""
+    if configured.pin_workers:
+        keep_to_one()
     try:
         with failures_told():
             app = bootstrap.application(configured, node)

@@ -1,0 +1,106 @@
+"""Workers that keep to a processor of their own each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from policy_engine.cli import processors
+from tests.cli.test_serve import SECRET, served, until
+
+ALLOWED = sorted(os.sched_getaffinity(0))
+FORK = multiprocessing.get_context("fork")
+Start = Callable[[], tuple[int | None, list[int]]]
+
+
+@pytest.fixture
+def workers() -> Iterator[list[BaseProcess]]:
+    started: list[BaseProcess] = []
+    yield started
+    for worker in started:
+        worker.kill()
+        worker.join()
+
+
+@pytest.fixture
+def start(workers: list[BaseProcess], monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Starts a worker that keeps to a processor: which one, and where it may run."""
+    told = FORK.Queue()
+    # Servers of other tests hold claims too.
+    monkeypatch.setattr(processors, "CLAIM", f"\0policy-engine-tests-{os.getpid()}/")
+
+    def work() -> None:
+        told.put((processors.keep_to_one(), sorted(os.sched_getaffinity(0))))
+        signal.pause()
+
+    def start() -> tuple[int | None, list[int]]:
+        workers.append(FORK.Process(target=work))
+        workers[-1].start()
+        found: tuple[int | None, list[int]] = told.get(timeout=30)
+        return found
+
+    return start
+
+
+@pytest.mark.skipif(len(ALLOWED) == 1, reason="one processor is all that there is")
+def test_each_has_one_of_its_own_until_none_is_left_and_a_killed_one_gives_it_back(
+    start: Start, workers: list[BaseProcess]
+) -> None:
+    first = [start() for _ in ALLOWED]
+    assert sorted(processor for processor, _ in first if processor is not None) == ALLOWED
+    assert all(kept == [processor] for processor, kept in first)
+    assert start() == (None, ALLOWED)
+    workers[0].kill()
+    workers[0].join()
+    assert start()[0] == first[0][0]
+
+
+def test_where_it_is_forbidden_nothing_is_kept(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    assert start() == (None, ALLOWED)
+
+
+@pytest.mark.skipif(len(ALLOWED) == 1, reason="one processor is all that there is")
+@pytest.mark.parametrize("pin", ["true", "false"])
+def test_all_threads_of_a_worker_stay_where_it_is(
+    pin: str, free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    port = free_port()
+    given = {"SECRET_KEY": SECRET, "PIN_WORKERS": pin}
+    with served(tmp_path, "--dev", "--port", str(port), **given) as server:
+        until(lambda: "curl" in (tmp_path / "out.txt").read_text(), tmp_path)
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+        assert _processors_of(server.pid) == {tuple(ALLOWED)}
+        found = _processors_of(int(children))
+        assert len(found) == 1
+        if pin == "false":
+            assert found == {tuple(ALLOWED)}
+        elif found == {tuple(ALLOWED)}:  # then servers of other tests keep to all of them
+            assert not any(_free(processor) for processor in ALLOWED)
+
+
+def _free(processor: int) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as claim:
+        try:
+            claim.bind(f"{processors.CLAIM}{processor}")
+        except OSError:
+            return False
+    return True
+
+
+def _processors_of(pid: int) -> set[tuple[int, ...]]:
+    """What each thread of a process may run on."""
+    threads = [int(each.name) for each in Path(f"/proc/{pid}/task").iterdir()]
+    return {tuple(sorted(os.sched_getaffinity(thread))) for thread in threads}

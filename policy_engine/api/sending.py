@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -34,10 +34,23 @@ def decided(read: Callable[[], object], key: IdempotencyKey | None, *, dry_run: 
             result = deciding.decide(services(), principal(), data, key)
     except FINAL as error:
         return refused(error, None if dry_run else key)
+    _tell(result, dry_run=dry_run)
+    return result.answer
+
+
+def decided_first(calls: Sequence[tuple[object, IdempotencyKey | None]]) -> list[Answer]:
+    """Decide each of (data, key) until one of them takes more than that, which `decided` does:
+    the answers of those before it."""
+    results = deciding.decide_first(services(), principal(), calls)
+    for result in results:
+        _tell(result)
+    return [result.answer for result in results]
+
+
+def _tell(result: deciding.DecideAnswer, *, dry_run: bool = False) -> None:
     if result.decided is not None:
         metrics.decided(result.decided, dry_run=dry_run)
         logs.decided(result.decided.decision_id)
-    return result.answer
 
 
 def written(

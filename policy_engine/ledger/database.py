@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,6 +61,12 @@ class Database(Protocol):
         UntrustedLogError while writing is refused. An exception of the job rolls back all it
         wrote and is raised here. The job may run on another thread.
         """
+        ...
+
+    def write_first(self, jobs: Sequence[Job[T]]) -> list[T]:
+        """Runs the jobs in order, each in a transaction of its own, until one raises; the results
+        of those before it. Durable like `write`, and what was raised is kept to itself: whoever
+        wants to know writes that job alone. Commits may be shared."""
         ...
 
     def read(self, job: Job[T]) -> T:

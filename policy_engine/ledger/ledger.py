@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from time import time_ns
 from typing import TypeVar
 
@@ -17,7 +19,7 @@ from policy_engine.ledger.credentials import KeyRing
 from policy_engine.ledger.database import Database, Job, Load, kind_of
 from policy_engine.ledger.decisions import DecisionBook
 from policy_engine.ledger.erasing import Subjects
-from policy_engine.ledger.errors import UnavailableError
+from policy_engine.ledger.errors import StillRunningError, UnavailableError
 from policy_engine.ledger.grants import GrantBook
 from policy_engine.ledger.history import History
 from policy_engine.ledger.idempotency import KEPT_AT_LEAST, KeptAnswers
@@ -135,6 +137,21 @@ class Ledger:
                     if not _raced(error):
                         raise
         raise UnavailableError("too many calls for the same customer or key at once")
+
+    def decide_first(
+        self, calls: Sequence[tuple[IdempotencyKey | None, Callable[[Transaction], Answer]]]
+    ) -> list[Answer]:
+        """As `decide` for each of the calls, in order, until one doesn't answer: the answers of
+        those before it. `decide` tells why. Cheaper than one by one."""
+        jobs: list[Job[Answer]] = []
+        with ExitStack() as claims:
+            with suppress(StillRunningError):
+                for key, work in calls:
+                    key_hash = None if key is None else self._kept.key_hash(key)
+                    claims.enter_context(self._database.claim(key_hash))
+                    jobs.append(partial(self._decide, key=key, key_hash=key_hash, work=work))
+            with tracing.span("transactions", calls=str(len(jobs))):
+                return self._database.write_first(jobs)
 
     def _written(self, job: Job[T]) -> T:
         """As `Database.write`, with a span for the time between the job's end and the answer."""

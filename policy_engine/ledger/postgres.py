@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 
 from sqlalchemy import (
@@ -78,6 +78,15 @@ class PostgresDatabase:
     def write(self, job: Job[T]) -> T:
         with self._gate.writing(), self._transaction(self.engine) as connection:
             return job(connection)
+
+    def write_first(self, jobs: Sequence[Job[T]]) -> list[T]:
+        # One transaction for all would hold rows of several customers at once, and two that meet
+        # in another order would wait for each other.
+        done: list[T] = []
+        with suppress(Exception):
+            for job in jobs:
+                done.append(self.write(job))  # noqa: PERF401 -- those before a failure count
+        return done
 
     def read(self, job: Job[T]) -> T:
         with self._gate.inside(), self._transaction(self._snapshots) as connection:

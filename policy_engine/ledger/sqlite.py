@@ -11,13 +11,14 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,10 @@ _KEPT = Prepared(
         IDEMPOTENCY.c.key_hash == bindparam("key_hash", type_=LargeBinary)
     )
 )
+
+
+class _NotReachedError(Exception):
+    """A job before this one has raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +117,53 @@ class SqliteDatabase:
         self._thread.start()
 
     def write(self, job: Job[T]) -> T:
-        queued = _Queued(job)
         with self._gate.writing(), failures_told():
-            try:
-                self._queue.put_nowait(queued)
-            except queue.Full:
-                raise UnavailableError("too many calls wait for the database") from None
-            try:
-                queued.future.exception(self._timeout_seconds)
-            except FutureTimeoutError:
-                if queued.future.cancel():
-                    raise UnavailableError("the database is too busy") from None
-            # It has ended, or begun; then only its end tells whether it happened.
-            result: T = queued.future.result()
+            result: T = self._result(self._hand_in(job))
             return result
+
+    def write_first(self, jobs: Sequence[Job[T]]) -> list[T]:
+        ended = threading.Event()
+
+        def unless_one_failed(job: Job[T], connection: Connection) -> T:
+            if ended.is_set():
+                raise _NotReachedError
+            try:
+                return job(connection)
+            except Exception:
+                ended.set()
+                raise
+
+        done: list[T] = []
+        queued: list[_Queued] = []
+        # They wait in the queue together, so they are likely to share a commit.
+        with suppress(Exception), self._gate.writing():
+            with suppress(UnavailableError):
+                for job in jobs:
+                    following = self._hand_in(partial(unless_one_failed, job))
+                    queued.append(following)
+            try:
+                for each in queued:
+                    done.append(self._result(each))  # noqa: PERF401 -- those before a failure count
+            finally:
+                ended.set()
+        return done
+
+    def _hand_in(self, job: Job[T]) -> _Queued:
+        queued = _Queued(job)
+        try:
+            self._queue.put_nowait(queued)
+        except queue.Full:
+            raise UnavailableError("too many calls wait for the database") from None
+        return queued
+
+    def _result(self, queued: _Queued) -> Any:
+        try:
+            queued.future.exception(self._timeout_seconds)
+        except FutureTimeoutError:
+            if queued.future.cancel():
+                raise UnavailableError("the database is too busy") from None
+        # It has ended, or begun; then only its end tells whether it happened.
+        return queued.future.result()
 
     def read(self, job: Job[T]) -> T:
         with self._gate.inside(), failures_told(), self._readers.begin() as connection:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -88,6 +89,35 @@ def decide(
 
         answer = with_due_settled(services, decide_once)
     return DecideAnswer(answer, None if answer.replayed else told[0])
+
+
+def decide_first(
+    services: Services, caller: Principal, calls: Sequence[tuple[object, IdempotencyKey | None]]
+) -> list[DecideAnswer]:
+    """As `decide` for each of (data, key), in order, until one of them raises: the answers of
+    those before it. `decide` raises for that one, or settles what is due and decides it."""
+    told: list[Decided | None] = [None] * len(calls)
+
+    def work_of(place: int, case: _Case) -> Callable[[Transaction], Answer]:
+        def work(transaction: Transaction) -> Answer:
+            recorded = case.record(transaction, services.new_id(), settled=False)
+            told[place] = recorded.decided
+            return recorded.answer
+
+        return work
+
+    with services.packs.use() as (pack, engine):
+        works = []
+        # Whatever one of them raises, its turn alone will raise it again.
+        with suppress(Exception):
+            for place, (data, key) in enumerate(calls):
+                case = _read(services, caller, data, pack, engine)
+                works.append((key, work_of(place, case)))
+        answers = services.ledger.decide_first(works)
+    return [
+        DecideAnswer(answer, None if answer.replayed else decided)
+        for answer, decided in zip(answers, told, strict=False)
+    ]
 
 
 def dry_run(services: Services, caller: Principal, data: object) -> DecideAnswer:

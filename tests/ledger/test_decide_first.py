@@ -1,0 +1,117 @@
+"""Several calls handed in at once: in order, each on its own, until one doesn't answer."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import select
+
+from policy_engine.ledger.errors import StillRunningError, UnavailableError
+from policy_engine.ledger.ledger import Ledger
+from policy_engine.ledger.shapes import Answer, IdempotencyKey
+from policy_engine.ledger.tables import DECISION
+from policy_engine.ledger.transaction import Transaction
+from tests.ledger.given import a_call, deciding
+
+Call = tuple[IdempotencyKey | None, Callable[[Transaction], Answer]]
+
+
+def calls(count: int) -> list[Call]:
+    return [(a_call(f"k{number}"), deciding(order=f"SO-{number}")) for number in range(count)]
+
+
+def orders(ledger: Ledger) -> list[str]:
+    """Of all decisions, in the order in which they were recorded."""
+    query = select(DECISION.c.order_id).order_by(DECISION.c.id)
+    return list(ledger._database.read(lambda each: each.execute(query).scalars().all()))
+
+
+def failing(_transaction: Transaction) -> Answer:
+    raise RuntimeError("no answer")
+
+
+def test_all_are_answered_and_recorded_in_order(ledger: Ledger) -> None:
+    answers = ledger.decide_first(calls(20))
+    assert [each.status for each in answers] == [201] * 20
+    assert orders(ledger) == [f"SO-{number}" for number in range(20)]
+
+
+def test_what_was_answered_before_is_answered_again(ledger: Ledger) -> None:
+    once = [ledger.decide(*each) for each in calls(2)]
+    again = ledger.decide_first(calls(3))
+    assert [each.replayed for each in again] == [True, True, False]
+    assert [each.body for each in again[:2]] == [each.body for each in once]
+    assert len(orders(ledger)) == 3
+
+
+@pytest.mark.parametrize("place", [0, 3, 9])
+def test_nothing_after_one_that_fails_is_recorded(ledger: Ledger, place: int) -> None:
+    wanted = calls(10)
+    wanted[place] = (a_call("bad"), failing)
+    answers = ledger.decide_first(wanted)
+    assert len(answers) == place
+    assert orders(ledger) == [f"SO-{number}" for number in range(place)]
+    # What failed left nothing behind, its key included.
+    with pytest.raises(RuntimeError):
+        ledger.decide(a_call("bad"), failing)
+    assert not ledger.decide(a_call("bad"), deciding()).replayed
+
+
+def test_one_that_wrote_before_it_failed_leaves_nothing(ledger: Ledger) -> None:
+    def written_then_failing(transaction: Transaction) -> Answer:
+        deciding(order="half")(transaction)
+        return failing(transaction)
+
+    wanted = calls(3)
+    wanted[1] = (a_call("bad"), written_then_failing)
+    assert len(ledger.decide_first(wanted)) == 1
+    assert orders(ledger) == ["SO-0"]
+
+
+def test_those_before_a_key_that_runs_elsewhere_are_answered(ledger: Ledger) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow(transaction: Transaction) -> Answer:
+        inside.set()
+        go_on.wait(10)
+        return deciding(order="slow")(transaction)
+
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(ledger.decide, a_call("k2"), slow)
+        assert inside.wait(10)
+        first = pool.submit(ledger.decide_first, calls(5))
+        if ledger._database.engine.dialect.name == "postgresql":
+            assert len(first.result(10)) == 2
+        with pytest.raises(StillRunningError):
+            ledger.decide(*calls(3)[2])
+        go_on.set()
+        assert running.result(10).status == 201
+        assert len(first.result(10)) == 2
+    assert sorted(orders(ledger)) == ["SO-0", "SO-1", "slow"]
+
+
+def test_a_closed_ledger_answers_none(ledger: Ledger) -> None:
+    ledger.close()
+    assert ledger.decide_first(calls(2)) == []
+    with pytest.raises(UnavailableError):
+        ledger.decide(*calls(1)[0])
+
+
+def test_several_at_once_lose_and_repeat_nothing(ledger: Ledger) -> None:
+    def handed_in(part: int) -> list[Answer]:
+        return ledger.decide_first(
+            [
+                (a_call(f"{part}-{n}"), deciding(order=f"{part}-{n:02}", customer=f"C-{part}-{n}"))
+                for n in range(10)
+            ]
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(handed_in, range(8)))
+    assert [len(each) for each in answers] == [10] * 8
+    found = orders(ledger)
+    assert len(set(found)) == len(found) == 80
+    for part in range(8):
+        mine = [each for each in found if each.startswith(f"{part}-")]
+        assert mine == sorted(mine)

@@ -2,7 +2,7 @@
 
 An allowance fills up steadily and every call takes from it, so a caller may come in bursts and
 keeps to the rate in the long run (the generic cell rate algorithm). All that is kept is the
-instant at which it will be full again: eight bytes, written at once.
+instant at which it will be full again: eight bytes, under a lock that a killed worker lets go.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from tempfile import TemporaryFile
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final
 
 BURST_SECONDS: Final = 10.0
 """An allowance holds what comes in in this time."""
 _SLOTS: Final = 1 << 16
 _BYTES: Final = 8
+_WAITS_SECONDS: Final = (0.0, 0.0001, 0.001, 0.004, 0.015, 0.03, 0.05)
+"""For another worker that counts in the same slot. It takes microseconds, unless it has just lost
+the processor, or was stopped for good."""
 _ROUNDING_SECONDS: Final = 1e-6
 """Less than this is what adding up floats leaves over."""
 
@@ -82,11 +85,26 @@ class Allowances:
     @contextmanager
     def _locked(self, slot: int) -> Iterator[None]:
         with self._lock:
-            fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, slot)
+            held = self._held(slot)
             try:
                 yield
             finally:
-                fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, slot)
+                if held:
+                    fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, slot)
+
+    def _held(self, slot: int) -> bool:
+        """False where another worker doesn't let go, or the system has no such locks: then it is
+        counted all the same, at worst too little."""
+        for wait in _WAITS_SECONDS:
+            try:
+                fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
+            except BlockingIOError:
+                sleep(wait)
+            except OSError:
+                break
+            else:
+                return True
+        return False
 
     def _wait(self, full_at: float, now: float) -> float:
         wait = full_at - now - (BURST_SECONDS - 1 / self._a_second)

@@ -39,12 +39,12 @@ def decide_all(body: bytes, key: IdempotencyKey | None, *, dry_run: bool) -> Ans
         sending.kept(Answer(200, b"batch"), replace(key, body=digest))
     calls = [(each, _key_of(key, index, digest)) for index, each in enumerate(requests)]
     answers: list[Answer] = []
-    while len(answers) < len(calls):
-        following = calls[len(answers) :][:_TOGETHER]
-        first = [] if dry_run else sending.decided_first(following)
-        answers += first
-        if len(first) < len(following):
-            data, own = following[len(first)]
+    for start in range(0, len(calls), _TOGETHER):
+        following = calls[start : start + _TOGETHER]
+        if not dry_run:
+            answers += sending.decided_first(following)
+        # One that needs more than a look, and what comes after it.
+        for data, own in following[len(answers) - start :]:
             answers.append(sending.decided(_given(data), own, dry_run=dry_run))
     results = [{"status": each.status, "body": orjson.Fragment(each.body)} for each in answers]
     return Answer(

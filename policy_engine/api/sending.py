@@ -39,12 +39,17 @@ def decided(read: Callable[[], object], key: IdempotencyKey | None, *, dry_run: 
 
 
 def decided_first(calls: Sequence[tuple[object, IdempotencyKey | None]]) -> list[Answer]:
-    """Decide each of (data, key) until one of them takes more than that, which `decided` does:
-    the answers of those before it."""
-    results = deciding.decide_first(services(), principal(), calls)
+    """As `decided` for each of (data, key), in order: the answers of all, or of those before one
+    that `decided` has to see to."""
+    results, error = deciding.decide_first(services(), principal(), calls)
     for result in results:
         _tell(result)
-    return [result.answer for result in results]
+    answers = [result.answer for result in results]
+    if isinstance(error, FINAL):
+        answers.append(refused(error, calls[len(answers)][1]))
+    elif error is not None:
+        raise error
+    return answers
 
 
 def _tell(result: deciding.DecideAnswer, *, dry_run: bool = False) -> None:

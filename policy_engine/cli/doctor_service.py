@@ -89,7 +89,8 @@ def check_active_pack(patient: Patient) -> Iterator[Finding]:
         yield Finding("active pack", State.WARNING, detail, "run `policy-engine pack activate DIR`")
         return
     try:
-        loaded = load(PackFiles.from_archive(ledger.packs.archive(active.revision)))
+        files = PackFiles.from_archive(ledger.packs.archive(active.revision))
+        loaded = load(files, with_suites=False)
     except (LedgerError, PackFilesError) as error:
         yield Finding("active pack", State.WRONG, str(error), "activate another revision")
         return

@@ -25,29 +25,32 @@ def keep_to_one() -> int | None:
         allowed = os.sched_getaffinity(0)
         if len(allowed) == 1:
             return None
-        # The kernel has just put this thread where there was least to do.
-        for processor in sorted(allowed, key=lambda each: each != _current()):
-            if _claimed(processor):
-                os.sched_setaffinity(0, {processor})
+        current = _current()
+        for processor in sorted(allowed, key=lambda each: each != current):
+            if _kept_to(processor):
                 return processor
-    except (AttributeError, OSError):  # another system than Linux, or it is forbidden
-        pass
+    except (AttributeError, OSError, ValueError, IndexError):
+        pass  # another system than Linux, or it is forbidden
     return None
 
 
-def _claimed(processor: int) -> bool:
-    """A name that one process at a time can have, without a file: the kernel takes it back when
-    the process ends, however it does."""
+def _kept_to(processor: int) -> bool:
+    """False if another worker keeps to it. A name that one process at a time can have stands for
+    it; the kernel takes it back when the process ends, however it does."""
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        claim.bind(f"{CLAIM}{processor}")
-    except OSError:
+        try:
+            claim.bind(f"{CLAIM}{processor}")
+        except OSError:
+            return False
+        os.sched_setaffinity(0, {processor})
+        claim.detach()  # open until the process ends
+        return True
+    finally:
         claim.close()
-        return False
-    claim.detach()  # open until the process ends
-    return True
 
 
 def _current() -> int:
+    """Where this thread runs: the kernel has just put it where there was least to do."""
     stat = Path("/proc/thread-self/stat").read_text(encoding="ascii")
     return int(stat.rpartition(")")[2].split()[36])

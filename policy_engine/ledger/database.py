@@ -63,10 +63,10 @@ class Database(Protocol):
         """
         ...
 
-    def write_first(self, jobs: Sequence[Job[T]]) -> list[T]:
-        """Runs the jobs in order, each in a transaction of its own, until one raises; the results
-        of those before it. Durable like `write`, and what was raised is kept to itself: whoever
-        wants to know writes that job alone. Commits may be shared."""
+    def write_first(self, jobs: Sequence[Job[T]]) -> tuple[list[T], Exception | None]:
+        """Runs the jobs in order, each rolled back by itself, until one raises: the results of
+        those before it, as durable as `write` makes them, and what was raised. A commit may be
+        shared, and then its failure is all that is handed back."""
         ...
 
     def read(self, job: Job[T]) -> T:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import orjson
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select
 
 from policy_engine.ledger.database import Opening
 from policy_engine.ledger.errors import ErasedError, IdempotencyMismatchError
@@ -106,11 +106,11 @@ def kept_context(key_hash: bytes, fingerprint: bytes) -> bytes:
     return key_hash + fingerprint
 
 
-def sweep(connection: Connection, before: datetime) -> int:
-    """Deletes the answers kept before an instant; the database refuses any younger than a day."""
-    return connection.execute(
-        delete(IDEMPOTENCY).where(IDEMPOTENCY.c.created_at_us < before)
-    ).rowcount
+def sweep(connection: Connection, before: datetime, most: int) -> int:
+    """Deletes so many of the answers kept before an instant at most; returns how many. The
+    database refuses any younger than a day."""
+    old = select(IDEMPOTENCY.c.key_hash).where(IDEMPOTENCY.c.created_at_us < before).limit(most)
+    return connection.execute(delete(IDEMPOTENCY).where(IDEMPOTENCY.c.key_hash.in_(old))).rowcount
 
 
 def _parts(body: bytes, decisions: Sequence[tuple[str, bytes]]) -> Iterator[dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from time import time_ns
@@ -38,6 +38,7 @@ from policy_engine.ledger.writing import insert_all
 T = TypeVar("T")
 
 _ATTEMPTS = 3
+_SWEPT_AT_ONCE = 1000
 _RACED = frozenset({"pk_idempotency", "pk_subject"})
 """Two calls wrote the same key, or the first row of one customer: the later one looks again."""
 
@@ -140,18 +141,25 @@ class Ledger:
 
     def decide_first(
         self, calls: Sequence[tuple[IdempotencyKey | None, Callable[[Transaction], Answer]]]
-    ) -> list[Answer]:
-        """As `decide` for each of the calls, in order, until one doesn't answer: the answers of
-        those before it. `decide` tells why. Cheaper than one by one."""
+    ) -> tuple[list[Answer], Exception | None]:
+        """As `decide` for each of the calls, in order, until one raises: the answers of those
+        before it, and what was raised; None where `decide` may still answer it, or all are.
+        On SQLite they share a commit."""
         jobs: list[Job[Answer]] = []
+        running = None
         with ExitStack() as claims:
-            with suppress(StillRunningError):
+            try:
                 for key, work in calls:
                     key_hash = None if key is None else self._kept.key_hash(key)
                     claims.enter_context(self._database.claim(key_hash))
                     jobs.append(partial(self._decide, key=key, key_hash=key_hash, work=work))
-            with tracing.span("transactions", calls=str(len(jobs))):
-                return self._database.write_first(jobs)
+            except StillRunningError as raised:
+                running = raised
+            with tracing.span("transaction", calls=str(len(jobs))):
+                answers, error = self._database.write_first(jobs)
+        if error is None:
+            return answers, running
+        return answers, None if isinstance(error, IntegrityError) and _raced(error) else error
 
     def _written(self, job: Job[T]) -> T:
         """As `Database.write`, with a span for the time between the job's end and the answer."""
@@ -183,13 +191,17 @@ class Ledger:
         return self._database.read(lambda connection: tuple(differences(connection, progress)))
 
     def sweep(self, kept_for: timedelta = KEPT_AT_LEAST) -> int:
-        """Deletes kept answers older than `kept_for` (a day at least); returns how many."""
+        """Deletes kept answers older than `kept_for` (a day at least); returns how many. Others
+        write in between."""
 
         def delete(connection: Connection) -> int:
             before = self._database.now(connection) - max(kept_for, KEPT_AT_LEAST)
-            return idempotency.sweep(connection, before)
+            return idempotency.sweep(connection, before, _SWEPT_AT_ONCE)
 
-        return self._database.write(delete)
+        swept = 0
+        while many := self._database.write(delete):
+            swept += many
+        return swept
 
     def _decide(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 
 from sqlalchemy import (
@@ -79,14 +79,16 @@ class PostgresDatabase:
         with self._gate.writing(), self._transaction(self.engine) as connection:
             return job(connection)
 
-    def write_first(self, jobs: Sequence[Job[T]]) -> list[T]:
+    def write_first(self, jobs: Sequence[Job[T]]) -> tuple[list[T], Exception | None]:
         # One transaction for all would hold rows of several customers at once, and two that meet
         # in another order would wait for each other.
         done: list[T] = []
-        with suppress(Exception):
-            for job in jobs:
-                done.append(self.write(job))  # noqa: PERF401 -- those before a failure count
-        return done
+        for job in jobs:
+            try:
+                done.append(self.write(job))
+            except Exception as error:  # noqa: BLE001 -- handed back
+                return done, error
+        return done, None
 
     def read(self, job: Job[T]) -> T:
         with self._gate.inside(), self._transaction(self._snapshots) as connection:

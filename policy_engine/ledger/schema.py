@@ -39,7 +39,7 @@ def _current(connection: Connection) -> str | None:
     """The revision that Alembic has noted."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.execute(_VERSION).scalar_one_or_none()
+    return connection.execute(_VERSION).scalar()
 
 
 def check_secret(connection: Connection, fingerprint: str) -> None:

@@ -18,7 +18,6 @@ from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,6 @@ _PRAGMAS = (
     "synchronous=FULL",
     "foreign_keys=ON",
     "recursive_triggers=ON",  # without it, INSERT OR REPLACE would slip past the delete triggers
-    "temp_store=MEMORY",  # else each savepoint writes what it may undo to a file of its own
     "secure_delete=ON",  # a destroyed key leaves no bytes behind in the file
 )
 _LATEST = text("SELECT recorded_at_us FROM record ORDER BY rowid DESC LIMIT 1")
@@ -63,10 +61,6 @@ _KEPT = Prepared(
         IDEMPOTENCY.c.key_hash == bindparam("key_hash", type_=LargeBinary)
     )
 )
-
-
-class _NotReachedError(Exception):
-    """A job before this one has raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +97,9 @@ class SqliteDatabase:
         self._timeout_seconds = timeout_seconds
         self._file = Path(make_url(url).database or "")
         self.engine = self._engine(url, "BEGIN IMMEDIATE", pool_size=1)
-        self._writer = _Writer(self._engine(url, None, pool_size=1))
+        writing = self._engine(url, None, pool_size=1)
+        event.listen(writing, "connect", _undo_from_memory)
+        self._writer = _Writer(writing)
         self._readers = self._engine(url, "BEGIN", pool_size=_READERS)
         event.listen(self._readers, "connect", _never_write)
         self._running: set[bytes] = set()
@@ -117,53 +113,35 @@ class SqliteDatabase:
         self._thread.start()
 
     def write(self, job: Job[T]) -> T:
+        queued = _Queued(job)
         with self._gate.writing(), failures_told():
-            result: T = self._result(self._hand_in(job))
+            try:
+                self._queue.put_nowait(queued)
+            except queue.Full:
+                raise UnavailableError("too many calls wait for the database") from None
+            try:
+                queued.future.exception(self._timeout_seconds)
+            except FutureTimeoutError:
+                if queued.future.cancel():
+                    raise UnavailableError("the database is too busy") from None
+            # It has ended, or begun; then only its end tells whether it happened.
+            result: T = queued.future.result()
             return result
 
-    def write_first(self, jobs: Sequence[Job[T]]) -> list[T]:
-        ended = threading.Event()
+    def write_first(self, jobs: Sequence[Job[T]]) -> tuple[list[T], Exception | None]:
+        def one_after_the_other(connection: Connection) -> tuple[list[T], Exception | None]:
+            done: list[T] = []
+            for job in jobs:
+                outcome = _apart(connection, job)
+                if outcome.error is not None:
+                    return done, outcome.error
+                done.append(outcome.result)
+            return done, None
 
-        def unless_one_failed(job: Job[T], connection: Connection) -> T:
-            if ended.is_set():
-                raise _NotReachedError
-            try:
-                return job(connection)
-            except Exception:
-                ended.set()
-                raise
-
-        done: list[T] = []
-        queued: list[_Queued] = []
-        # They wait in the queue together, so they are likely to share a commit.
-        with suppress(Exception), self._gate.writing():
-            with suppress(UnavailableError):
-                for job in jobs:
-                    following = self._hand_in(partial(unless_one_failed, job))
-                    queued.append(following)
-            try:
-                for each in queued:
-                    done.append(self._result(each))  # noqa: PERF401 -- those before a failure count
-            finally:
-                ended.set()
-        return done
-
-    def _hand_in(self, job: Job[T]) -> _Queued:
-        queued = _Queued(job)
         try:
-            self._queue.put_nowait(queued)
-        except queue.Full:
-            raise UnavailableError("too many calls wait for the database") from None
-        return queued
-
-    def _result(self, queued: _Queued) -> Any:
-        try:
-            queued.future.exception(self._timeout_seconds)
-        except FutureTimeoutError:
-            if queued.future.cancel():
-                raise UnavailableError("the database is too busy") from None
-        # It has ended, or begun; then only its end tells whether it happened.
-        return queued.future.result()
+            return self.write(one_after_the_other)
+        except Exception as error:  # noqa: BLE001 -- handed back, like one of a job
+            return [], error
 
     def read(self, job: Job[T]) -> T:
         with self._gate.inside(), failures_told(), self._readers.begin() as connection:
@@ -313,9 +291,14 @@ class _Writer:
 def _run(connection: Connection, queued: _Queued) -> _Outcome:
     if not queued.begin():
         return _Outcome()
+    return _apart(connection, lambda each: queued.context.run(queued.job, each))
+
+
+def _apart(connection: Connection, job: Job[Any]) -> _Outcome:
+    """Runs a job so that what it raises undoes what it wrote, and nothing else."""
     _BEGIN_JOB.run(connection, {})
     try:
-        result = queued.context.run(queued.job, connection)
+        result = job(connection)
     except Exception as error:  # noqa: BLE001 -- raised again where the job was handed in
         # Where SQLite has already given up the whole transaction (a full disk, say), this
         # raises, and the group fails as one.
@@ -345,6 +328,12 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
     connection.isolation_level = None
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _undo_from_memory(connection: sqlite3.Connection, _: object) -> None:
+    # Else each savepoint writes what it may have to undo to a file. Only for the writer, whose
+    # jobs are small: what anybody sorts would stay in memory too.
+    connection.execute("PRAGMA temp_store=MEMORY")
 
 
 def _never_write(connection: sqlite3.Connection, _: object) -> None:

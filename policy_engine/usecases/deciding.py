@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -93,31 +92,36 @@ def decide(
 
 def decide_first(
     services: Services, caller: Principal, calls: Sequence[tuple[object, IdempotencyKey | None]]
-) -> list[DecideAnswer]:
-    """As `decide` for each of (data, key), in order, until one of them raises: the answers of
-    those before it. `decide` raises for that one, or settles what is due and decides it."""
-    told: list[Decided | None] = [None] * len(calls)
+) -> tuple[list[DecideAnswer], Exception | None]:
+    """As `decide` for each of (data, key), in order, until one raises: the answers of those
+    before it, and what was raised; None where `decide` may still answer it, or all are."""
+    told: list[Decided] = []
 
-    def work_of(place: int, case: _Case) -> Callable[[Transaction], Answer]:
+    def work_of(case: _Case) -> Callable[[Transaction], Answer]:
         def work(transaction: Transaction) -> Answer:
             recorded = case.record(transaction, services.new_id(), settled=False)
-            told[place] = recorded.decided
+            told.append(recorded.decided)
             return recorded.answer
 
         return work
 
+    works = []
+    unread = None
     with services.packs.use() as (pack, engine):
-        works = []
-        # Whatever one of them raises, its turn alone will raise it again.
-        with suppress(Exception):
-            for place, (data, key) in enumerate(calls):
-                case = _read(services, caller, data, pack, engine)
-                works.append((key, work_of(place, case)))
-        answers = services.ledger.decide_first(works)
+        try:
+            for data, key in calls:
+                works.append((key, work_of(_read(services, caller, data, pack, engine))))
+        except Exception as raised:  # noqa: BLE001 -- handed back, once those before it are done
+            unread = raised
+        answers, error = services.ledger.decide_first(works) if works else ([], None)
+    if isinstance(error, DueError):
+        error = None
+    elif error is None and len(answers) == len(works):
+        error = unread
+    fresh = iter(told)
     return [
-        DecideAnswer(answer, None if answer.replayed else decided)
-        for answer, decided in zip(answers, told, strict=False)
-    ]
+        DecideAnswer(answer, None if answer.replayed else next(fresh)) for answer in answers
+    ], error
 
 
 def dry_run(services: Services, caller: Principal, data: object) -> DecideAnswer:

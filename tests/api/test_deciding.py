@@ -196,6 +196,22 @@ class TestBatch:
         listed = api_on_both.send("GET", "/v1/decisions", key).json["decisions"]
         assert [each["decision_id"] for each in listed] == ids[::-1]
 
+    def test_refusals_among_many_change_neither_order_nor_the_others(
+        self, api_on_both: Api
+    ) -> None:
+        key = api_on_both.key()
+        refused = {3, 10, 11, 19, 24}
+        requests = [late_order(order__id=f"SO-{index}") for index in range(25)]
+        for index in refused:
+            requests[index]["order"]["currency"] = "XXX"
+        results = self.send(api_on_both, key, requests, idempotency_key="b").json["results"]
+        assert {index for index, each in enumerate(results) if each["status"] == 422} == refused
+        ids = [each["body"]["decision_id"] for each in results if each["status"] == 201]
+        pages = api_on_both.send("GET", "/v1/decisions?limit=50", key).json["decisions"]
+        assert [each["decision_id"] for each in pages] == ids[::-1]
+        again = self.send(api_on_both, key, requests, idempotency_key="b")
+        assert again.json["results"] == results
+
     def test_sent_again_it_is_answered_again_byte_for_byte(self, api_on_both: Api) -> None:
         key = api_on_both.key()
         requests = [late_order(), late_order(customer__id=5)]

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from policy_engine.ledger.errors import StillRunningError, UnavailableError
 from policy_engine.ledger.ledger import Ledger
@@ -32,14 +33,15 @@ def failing(_transaction: Transaction) -> Answer:
 
 
 def test_all_are_answered_and_recorded_in_order(ledger: Ledger) -> None:
-    answers = ledger.decide_first(calls(20))
+    answers, error = ledger.decide_first(calls(20))
+    assert error is None
     assert [each.status for each in answers] == [201] * 20
     assert orders(ledger) == [f"SO-{number}" for number in range(20)]
 
 
 def test_what_was_answered_before_is_answered_again(ledger: Ledger) -> None:
     once = [ledger.decide(*each) for each in calls(2)]
-    again = ledger.decide_first(calls(3))
+    again, _ = ledger.decide_first(calls(3))
     assert [each.replayed for each in again] == [True, True, False]
     assert [each.body for each in again[:2]] == [each.body for each in once]
     assert len(orders(ledger)) == 3
@@ -49,8 +51,9 @@ def test_what_was_answered_before_is_answered_again(ledger: Ledger) -> None:
 def test_nothing_after_one_that_fails_is_recorded(ledger: Ledger, place: int) -> None:
     wanted = calls(10)
     wanted[place] = (a_call("bad"), failing)
-    answers = ledger.decide_first(wanted)
+    answers, error = ledger.decide_first(wanted)
     assert len(answers) == place
+    assert isinstance(error, RuntimeError)
     assert orders(ledger) == [f"SO-{number}" for number in range(place)]
     # What failed left nothing behind, its key included.
     with pytest.raises(RuntimeError):
@@ -65,7 +68,7 @@ def test_one_that_wrote_before_it_failed_leaves_nothing(ledger: Ledger) -> None:
 
     wanted = calls(3)
     wanted[1] = (a_call("bad"), written_then_failing)
-    assert len(ledger.decide_first(wanted)) == 1
+    assert len(ledger.decide_first(wanted)[0]) == 1
     assert orders(ledger) == ["SO-0"]
 
 
@@ -82,30 +85,52 @@ def test_those_before_a_key_that_runs_elsewhere_are_answered(ledger: Ledger) -> 
         assert inside.wait(10)
         first = pool.submit(ledger.decide_first, calls(5))
         if ledger._database.engine.dialect.name == "postgresql":
-            assert len(first.result(10)) == 2
+            assert len(first.result(10)[0]) == 2
         with pytest.raises(StillRunningError):
             ledger.decide(*calls(3)[2])
         go_on.set()
         assert running.result(10).status == 201
-        assert len(first.result(10)) == 2
+        answers, error = first.result(10)
+        assert len(answers) == 2
+        assert isinstance(error, StillRunningError)
     assert sorted(orders(ledger)) == ["SO-0", "SO-1", "slow"]
 
 
 def test_a_closed_ledger_answers_none(ledger: Ledger) -> None:
     ledger.close()
-    assert ledger.decide_first(calls(2)) == []
-    with pytest.raises(UnavailableError):
-        ledger.decide(*calls(1)[0])
+    answers, error = ledger.decide_first(calls(2))
+    assert answers == []
+    assert isinstance(error, UnavailableError)
+
+
+def test_a_commit_that_fails_leaves_none_of_those_it_was_for(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ledger._database.engine.dialect.name == "postgresql":
+        return  # each has its own
+    writer = ledger._database._writer  # type: ignore[attr-defined]
+
+    def failing_once() -> None:
+        monkeypatch.undo()
+        raise OperationalError("COMMIT", None, Exception("disk full"))
+
+    monkeypatch.setattr(writer, "commit", failing_once)
+    answers, error = ledger.decide_first(calls(10))
+    assert answers == []
+    assert isinstance(error, UnavailableError)
+    assert orders(ledger) == []
+    answers, error = ledger.decide_first(calls(10))
+    assert [each.replayed for each in answers] == [False] * 10
+    assert orders(ledger) == [f"SO-{number}" for number in range(10)]
 
 
 def test_several_at_once_lose_and_repeat_nothing(ledger: Ledger) -> None:
     def handed_in(part: int) -> list[Answer]:
-        return ledger.decide_first(
-            [
-                (a_call(f"{part}-{n}"), deciding(order=f"{part}-{n:02}", customer=f"C-{part}-{n}"))
-                for n in range(10)
-            ]
-        )
+        wanted: list[Call] = [
+            (a_call(f"{part}-{n}"), deciding(order=f"{part}-{n:02}", customer=f"C-{part}-{n}"))
+            for n in range(10)
+        ]
+        return ledger.decide_first(wanted)[0]
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(handed_in, range(8)))

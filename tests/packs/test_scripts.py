@@ -182,6 +182,6 @@ def test_what_a_customer_is_called_is_never_run() -> None:
     assert script('"{{ customer_name }}"', customer={"id": "C1", "name": name}) == name
 
 
-def test_a_template_that_does_not_parse_is_told_when_the_pack_is_checked() -> None:
+def test_a_template_that_cannot_be_compiled_is_told_when_the_pack_is_checked() -> None:
     assert template_error(parsed("{{ order_id }}")) is None
     assert template_error(parsed("{{ order_id | shout }}")) is not None

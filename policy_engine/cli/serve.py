@@ -21,7 +21,7 @@ from policy_engine.cli import connections
 from policy_engine.cli.database import failures_told, opened, settings
 from policy_engine.cli.development import Development, prepare_development
 from policy_engine.cli.frame import CommandError, ExitCode, tell_failure, verb
-from policy_engine.cli.processors import keep_to_one
+from policy_engine.cli.processors import on_one
 from policy_engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -175,11 +175,10 @@ are logged by the application."""
 
 def _load(configured: Settings, development: Development | None, node: Node) -> Any:
     """Runs in each worker, after the fork: threads and connections must be its own."""
-    if configured.pin_workers:
-        keep_to_one()
+    build = partial(bootstrap.application, configured, node)
     try:
         with failures_told():
-            app = bootstrap.application(configured, node)
+            app = on_one(build) if configured.pin_workers else build()
     except Exception as error:  # noqa: BLE001 - a worker's last words, in one line
         raise SystemExit(tell_failure(error)) from None
     if development is not None:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.cli.test_serve import SECRET, served, until
 
 ALLOWED = sorted(os.sched_getaffinity(0))
 FORK = multiprocessing.get_context("fork")
-Start = Callable[[], tuple[int | None, list[int]]]
+Start = Callable[[], tuple[list[int], list[int], list[int]]]
 
 
 @pytest.fixture
@@ -31,19 +32,27 @@ def workers() -> Iterator[list[BaseProcess]]:
 
 @pytest.fixture
 def start(workers: list[BaseProcess], monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Starts a worker that keeps to a processor: which one, and where it may run."""
+    """Starts a worker, and tells where its threads may run: those that load the application, those
+    that the server starts, and those that answer."""
     told = FORK.Queue()
     # Servers of other tests hold claims too.
     monkeypatch.setattr(processors, "CLAIM", f"\0policy-engine-tests-{os.getpid()}/")
 
     def work() -> None:
-        told.put((processors.keep_to_one(), sorted(os.sched_getaffinity(0))))
+        loading: list[int] = []
+
+        def load() -> Any:
+            loading.extend(_own())
+            return lambda _environ, _start: _own()
+
+        app = processors.on_one(load)
+        told.put((loading, _own(), list(app({}, lambda *_: lambda _: None))))
         signal.pause()
 
-    def start() -> tuple[int | None, list[int]]:
+    def start() -> tuple[list[int], list[int], list[int]]:
         workers.append(FORK.Process(target=work))
         workers[-1].start()
-        found: tuple[int | None, list[int]] = told.get(timeout=30)
+        found: tuple[list[int], list[int], list[int]] = told.get(timeout=30)
         return found
 
     return start
@@ -54,12 +63,13 @@ def test_each_has_one_of_its_own_until_none_is_left_and_a_killed_one_gives_it_ba
     start: Start, workers: list[BaseProcess]
 ) -> None:
     first = [start() for _ in ALLOWED]
-    assert sorted(processor for processor, _ in first if processor is not None) == ALLOWED
-    assert all(kept == [processor] for processor, kept in first)
-    assert start() == (None, ALLOWED)
+    assert sorted(answering for _, _, (answering,) in first) == ALLOWED
+    assert all(loading == answering for loading, _, answering in first)
+    assert all(server == ALLOWED for _, server, _ in first)
+    assert start() == (ALLOWED, ALLOWED, ALLOWED)
     workers[0].kill()
     workers[0].join()
-    assert start()[0] == first[0][0]
+    assert start() == first[0]
 
 
 def test_where_it_is_forbidden_nothing_is_kept(
@@ -68,13 +78,16 @@ def test_where_it_is_forbidden_nothing_is_kept(
     def forbidden(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
-    assert start() == (None, ALLOWED)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sched_setaffinity", forbidden)
+        assert start() == (ALLOWED, ALLOWED, ALLOWED)
+    if len(ALLOWED) > 1:
+        assert len(start()[2]) == 1  # what couldn't be kept isn't claimed
 
 
 @pytest.mark.skipif(len(ALLOWED) == 1, reason="one processor is all that there is")
 @pytest.mark.parametrize("pin", ["true", "false"])
-def test_all_threads_of_a_worker_stay_where_it_is(
+def test_what_computes_in_a_worker_stays_where_it_is(
     pin: str, free_port: Callable[[], int], tmp_path: Path
 ) -> None:
     port = free_port()
@@ -84,11 +97,18 @@ def test_all_threads_of_a_worker_stay_where_it_is(
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
         assert _processors_of(server.pid) == {tuple(ALLOWED)}
         found = _processors_of(int(children))
-        assert len(found) == 1
+        kept = {each for each in found if len(each) == 1}
+        assert tuple(ALLOWED) in found  # the server's own threads
         if pin == "false":
-            assert found == {tuple(ALLOWED)}
-        elif found == {tuple(ALLOWED)}:  # then servers of other tests keep to all of them
+            assert not kept
+        elif not kept:  # then servers of other tests keep to all of them
             assert not any(_free(processor) for processor in ALLOWED)
+        else:
+            assert len(kept) == 1
+
+
+def _own() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
 
 
 def _free(processor: int) -> bool:

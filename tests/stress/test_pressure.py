@@ -38,9 +38,9 @@ def test_at_five_times_the_sustainable_load_goodput_stays_above_80_percent(
     database_url: str, free_port: Callable[[], int], tmp_path: Path, tell: Tell
 ) -> None:
     with Server(database_url, free_port(), tmp_path) as server:
-        found = trials.overloaded(server, seconds=10, times=(0.8, 1, 2, 5))
+        found = trials.overloaded(server, seconds=8, times=(1, 2, 5), rounds=3)
     tell(f"overload, {database_url.partition(':')[0]}", found)
-    assert found["5 x"]["goodput, part of the most seen"] > 0.8
+    assert found["5 x"]["goodput, part of the most seen in its round"] > 0.8
 
 
 @pytest.mark.parametrize("how", ["stopped", "hung"])

@@ -35,7 +35,9 @@ def _row(bench: Bench, name: str, kept: str | None, unkept: str | None) -> Row:
 
         def server(database: str | None, module: str) -> _Server:
             ours = service.set_up(bench.folder / f"{name}-{module}", pack, database)
-            return _Server(bench, ours, stack.enter_context(ours.serving(module)).port)
+            return _Server(
+                bench, ours, stack.enter_context(ours.serving(module, pinned=False)).port
+            )
 
         with_log = server(kept, "policy_engine")
         without = server(unkept, "bench.unkept")

@@ -57,14 +57,16 @@ class Service:
     key: str
 
     @contextmanager
-    def serving(self, module: str = "policy_engine") -> Iterator[Running]:
+    def serving(self, module: str = "policy_engine", *, pinned: bool = True) -> Iterator[Running]:
         """`policy-engine serve` with eight threads a worker: one worker on SQLite, two on
-        PostgreSQL. `module` is run in its place."""
+        PostgreSQL. `module` is run in its place. Of two servers that are compared side by side
+        neither may be pinned: the first would leave the other no processor."""
         port = _free_port()
         command = [sys.executable, "-m", module, "serve", "--port", str(port)]
         command += ["--threads", str(THREADS)]
         command += [] if self.database.startswith("sqlite") else ["--workers", str(WORKERS)]
         environment = _environment(self.folder, self.database)
+        environment["POLICY_ENGINE_PIN_WORKERS"] = str(pinned).lower()
         with _running(command, environment, self.folder / "serve.log", port, "/readyz") as up:
             yield up
 

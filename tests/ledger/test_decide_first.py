@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from sqlalchemy import select
@@ -10,10 +11,11 @@ from sqlalchemy.exc import OperationalError
 
 from policy_engine.ledger.errors import StillRunningError, UnavailableError
 from policy_engine.ledger.ledger import Ledger
+from policy_engine.ledger.secret import InstanceSecret
 from policy_engine.ledger.shapes import Answer, IdempotencyKey
 from policy_engine.ledger.tables import DECISION
 from policy_engine.ledger.transaction import Transaction
-from tests.ledger.given import a_call, deciding
+from tests.ledger.given import REVISION, a_call, deciding
 
 Call = tuple[IdempotencyKey | None, Callable[[Transaction], Answer]]
 
@@ -104,24 +106,24 @@ def test_a_closed_ledger_answers_none(ledger: Ledger) -> None:
 
 
 def test_a_commit_that_fails_leaves_none_of_those_it_was_for(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    sqlite_url: str, secret: InstanceSecret, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if ledger._database.engine.dialect.name == "postgresql":
-        return  # each has its own
-    writer = ledger._database._writer  # type: ignore[attr-defined]
+    with closing(Ledger.open(sqlite_url, secret)) as ledger:  # on PostgreSQL each has its own
+        ledger.packs.store(REVISION, b"the bytes of a pack")
+        writer = ledger._database._writer  # type: ignore[attr-defined]
 
-    def failing_once() -> None:
-        monkeypatch.undo()
-        raise OperationalError("COMMIT", None, Exception("disk full"))
+        def failing_once() -> None:
+            monkeypatch.undo()
+            raise OperationalError("COMMIT", None, Exception("disk full"))
 
-    monkeypatch.setattr(writer, "commit", failing_once)
-    answers, error = ledger.decide_first(calls(10))
-    assert answers == []
-    assert isinstance(error, UnavailableError)
-    assert orders(ledger) == []
-    answers, error = ledger.decide_first(calls(10))
-    assert [each.replayed for each in answers] == [False] * 10
-    assert orders(ledger) == [f"SO-{number}" for number in range(10)]
+        monkeypatch.setattr(writer, "commit", failing_once)
+        answers, error = ledger.decide_first(calls(10))
+        assert answers == []
+        assert isinstance(error, UnavailableError)
+        assert orders(ledger) == []
+        answers, error = ledger.decide_first(calls(10))
+        assert [each.replayed for each in answers] == [False] * 10
+        assert orders(ledger) == [f"SO-{number}" for number in range(10)]
 
 
 def test_several_at_once_lose_and_repeat_nothing(ledger: Ledger) -> None:

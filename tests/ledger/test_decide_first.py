@@ -1,7 +1,7 @@
 """Several calls handed in at once: in order, each on its own, until one doesn't answer."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
+from policy_engine.ledger.database import Job
 from policy_engine.ledger.errors import StillRunningError, UnavailableError
 from policy_engine.ledger.ledger import Ledger
 from policy_engine.ledger.secret import InstanceSecret
@@ -74,8 +75,17 @@ def test_one_that_wrote_before_it_failed_leaves_nothing(ledger: Ledger) -> None:
     assert orders(ledger) == ["SO-0"]
 
 
-def test_those_before_a_key_that_runs_elsewhere_are_answered(ledger: Ledger) -> None:
-    inside, go_on = threading.Event(), threading.Event()
+def test_those_before_a_key_that_runs_elsewhere_are_answered(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, claimed, go_on = threading.Event(), threading.Event(), threading.Event()
+    write_first = ledger._database.write_first
+
+    def noted(jobs: Sequence[Job[Answer]]) -> tuple[list[Answer], Exception | None]:
+        claimed.set()
+        return write_first(jobs)
+
+    monkeypatch.setattr(ledger._database, "write_first", noted)
 
     def slow(transaction: Transaction) -> Answer:
         inside.set()
@@ -86,6 +96,7 @@ def test_those_before_a_key_that_runs_elsewhere_are_answered(ledger: Ledger) -> 
         running = pool.submit(ledger.decide, a_call("k2"), slow)
         assert inside.wait(10)
         first = pool.submit(ledger.decide_first, calls(5))
+        assert claimed.wait(10)
         if ledger._database.engine.dialect.name == "postgresql":
             assert len(first.result(10)[0]) == 2
         with pytest.raises(StillRunningError):

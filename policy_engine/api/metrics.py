@@ -30,7 +30,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 from policy_engine.api import logs
-from policy_engine.usecases.deciding import Decided
+from policy_engine.usecases.cases import Decided
 
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 

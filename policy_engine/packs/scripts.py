@@ -1,35 +1,24 @@
 """What the agent says: the pack's templates filled with one decision's figures and times.
 
-Templates are Jinja in an immutable sandbox, compiled once a pack. Text never decides: a
-template that fails leaves its decision as it is and the script empty, with the error beside it.
+Text never decides: a template that fails leaves its decision as it is and the script empty, with
+the error beside it.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
-
-from babel import Locale, UnknownLocaleError
-from babel.dates import format_datetime
-from babel.numbers import format_currency
-from jinja2 import StrictUndefined, TemplateError, meta, nodes
-from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from datetime import datetime, tzinfo
 
 from policy_engine.core.decision import Decision, Due, OfferedPlan, OfferedRemedy
 from policy_engine.core.facts import Missing, Source, Value, value_text
-from policy_engine.core.money import EXACT, MAX_MINOR, format_minor
 from policy_engine.core.policy import SCRIPT_PARTS, Pack, Text
 from policy_engine.core.request import DecisionRequest
 from policy_engine.core.times import format_duration
+from policy_engine.packs.sandbox import Part, limited_range, part
+from policy_engine.packs.words import Words
 from policy_engine.wire.per_pack import PerPack
 from policy_engine.wire.texts import ask_text, localised
-
-MAX_PART_CHARACTERS = 4_000
-MAX_RANGE = 100
-"""How far a template may count; what a script lists is never longer."""
 
 SLOTS = (
     "customer_name", "order_id", "agent_id", "channel", "plans", "facts_needed",
@@ -79,53 +68,11 @@ def rendered(
         return RenderedScript()
     used, compiled = script
     try:
-        slots = _slots(pack, decision, request, _Words(used, zone))
+        slots = _slots(pack, decision, request, Words(used, zone))
         parts = {name: part.said(slots) for name, part in compiled.items()}
     except Exception as error:  # noqa: BLE001 - a template can raise anything; the decision stands
         return RenderedScript(error=f"{type(error).__name__}: {error}")
     return RenderedScript(parts)
-
-
-def parsed(source: str) -> nodes.Template:
-    """A template as it will be filled in. Raises TemplateSyntaxError."""
-    return _environment().parse(source)
-
-
-def template_error(tree: nodes.Template) -> str | None:
-    """Why a template cannot be used, for the pack's check; None when it compiles."""
-    try:
-        _environment().compile(tree)
-    except TemplateError as error:
-        return str(error)
-    return None
-
-
-class _Part:
-    """One part of a script; what uses no slot is always the same, and made once."""
-
-    def __init__(self, source: str) -> None:
-        self._template = _environment().from_string(source)
-        self._varies = bool(meta.find_undeclared_variables(_environment().parse(source)))
-        self._said: str | None = None
-
-    def said(self, slots: dict[str, object]) -> str:
-        if self._varies:
-            return self._filled(slots)
-        if self._said is None:
-            self._said = self._filled(slots)
-        return self._said
-
-    def _filled(self, slots: dict[str, object]) -> str:
-        pieces: list[str] = []
-        length = 0
-        # `generate` would copy all slots for every part. A template changes none of them.
-        context = self._template.new_context(slots, shared=True)
-        for piece in self._template.root_render_func(context):
-            pieces.append(piece)
-            length += len(piece)
-            if length > MAX_PART_CHARACTERS:
-                raise ValueError(f"a part is longer than {MAX_PART_CHARACTERS} characters")
-        return "".join(pieces).strip()
 
 
 class _Scripts:
@@ -133,11 +80,9 @@ class _Scripts:
 
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
-        self._found: dict[tuple[str, str, str], tuple[str, dict[str, _Part]] | None] = {}
+        self._found: dict[tuple[str, str, str], tuple[str, dict[str, Part]] | None] = {}
 
-    def script(
-        self, message: str, outcome: str, locale: str
-    ) -> tuple[str, dict[str, _Part]] | None:
+    def script(self, message: str, outcome: str, locale: str) -> tuple[str, dict[str, Part]] | None:
         """The locale that serves this one, and its parts in the order they are said."""
         key = (message, outcome, locale)
         if key not in self._found:
@@ -149,7 +94,7 @@ class _Scripts:
 
     def _script(
         self, message: str, outcome: str, locale: str
-    ) -> tuple[str, dict[str, _Part]] | None:
+    ) -> tuple[str, dict[str, Part]] | None:
         found = {
             each: script
             for each, messages in self._pack.scripts.items()
@@ -159,142 +104,21 @@ class _Scripts:
         used = localised({each: each for each in found}, locale, default)
         if not used:
             return None
-        return used, {
-            name: _compiled(found[used][name]) for name in SCRIPT_PARTS if name in found[used]
-        }
+        return used, {name: part(found[used][name]) for name in SCRIPT_PARTS if name in found[used]}
 
 
 _SCRIPTS_KEPT = 1_024
 _scripts_of = PerPack(_Scripts)
 
 
-@functools.lru_cache(maxsize=4_096)
-def _compiled(source: str) -> _Part:
-    return _Part(source)
-
-
-_TEXT_METHODS = frozenset(
-    {"capitalize", "endswith", "lower", "startswith", "strip", "title", "upper"}
-)
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """No attribute that begins with `_`, no changing of slots, and no long loops or texts."""
-
-    intercepted_binops = frozenset({"*", "**", "%"})
-
-    def call_binop(self, context: object, operator: str, left: object, right: object) -> object:
-        # `'x' * 10**9`, `'%9999999d' % 1` and `9**9**9` cost memory and time; scripts need none.
-        del context, left, right
-        raise SecurityError(f"`{operator}` is not available in scripts")
-
-    def getattr(self, obj: object, attribute: str) -> object:
-        # Slots are dicts; looking for an attribute first costs more than the rest of a script.
-        if type(obj) is dict and attribute in obj and not hasattr(dict, attribute):
-            return obj[attribute]
-        return super().getattr(obj, attribute)
-
-    def is_safe_attribute(self, obj: object, attr: str, value: object) -> bool:
-        # Likewise `'x'.ljust(10**9)`: of a text's methods only those that make it no longer.
-        if isinstance(obj, str) and attr not in _TEXT_METHODS:
-            return False
-        return super().is_safe_attribute(obj, attr, value)
-
-
-def _range(*bounds: int) -> range:
-    numbers = range(*bounds)
-    if len(numbers) > MAX_RANGE:
-        raise SecurityError(f"range() counts to {MAX_RANGE} at most")
-    return numbers
-
-
-@functools.cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    # Plain text for a chat window, not HTML: escaping would show `&amp;` to customers.
-    environment = _Sandbox(
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals = {"range": _range}
-    # Filters that can make a long text out of a short one.
-    for name in ("center", "format", "indent", "pprint", "urlize", "xmlattr", "tojson"):
-        environment.filters.pop(name, None)
-    return environment
-
-
-class _Words:
-    """Amounts, instants and durations as people of one locale write them."""
-
-    def __init__(self, locale: str, zone: tzinfo | None) -> None:
-        self.locale = locale
-        self._zone = zone
-
-    def money(self, minor: int, currency: str) -> str:
-        return _money(minor, currency, self.locale)
-
-    def time(self, instant: datetime | None) -> str:
-        if instant is None:
-            return ""
-        return _time(instant, self.locale, self._zone)
-
-
-@functools.lru_cache(maxsize=256)
-def _babel_locale(locale: str) -> Locale:
-    try:
-        return Locale.parse(locale, sep="-")
-    except (UnknownLocaleError, ValueError):
-        return Locale("en")
-
-
-@functools.lru_cache(maxsize=16_384)
-def _money(minor: int, currency: str, locale: str) -> str:
-    assert -MAX_MINOR * 1_000 <= minor <= MAX_MINOR * 1_000
-    text = format_minor(minor, currency)
-    digits = [each for each in text if each.isdigit()]
-    sign, integer = ("-" if minor < 0 else ""), len(text.lstrip("-").partition(".")[0])
-    form = _money_form(sign, integer, len(digits) - integer, currency, locale)
-    return _formatted(text, currency, locale) if form is None else form % tuple(digits)
-
-
-@functools.lru_cache(maxsize=4_096)
-def _money_form(sign: str, integer: int, decimals: int, currency: str, locale: str) -> str | None:
-    """How amounts of so many digits are written, with `%s` for each digit: where the symbol, the
-    separators and the sign stand depends on nothing else. None if that can't be told."""
-    point = "." if decimals else ""
-    ones = _formatted(f"{sign}{'1' * integer}{point}{'1' * decimals}", currency, locale)
-    form = "%s".join(ones.replace("%", "%%").split("1"))
-    # Some locales leave zeros at the end out.
-    whole = ("1",) * integer + ("0",) * decimals
-    even = _formatted(f"{sign}{'1' * integer}{point}{'0' * decimals}", currency, locale)
-    return form if form.count("%s") == len(whole) and form % whole == even else None
-
-
-def _formatted(amount: str, currency: str, locale: str) -> str:
-    return format_currency(
-        EXACT.create_decimal(amount),
-        currency,
-        locale=_babel_locale(locale),
-        decimal_quantization=False,
-    )
-
-
-@functools.lru_cache(maxsize=4_096)
-def _time(instant: datetime, locale: str, zone: tzinfo | None) -> str:
-    if zone is None:
-        return f"{instant.astimezone(UTC).isoformat(' ')[:16]} UTC"
-    return format_datetime(instant, "yyyy-MM-dd HH:mm z", tzinfo=zone, locale=_babel_locale(locale))
-
-
 def _slots(
-    pack: Pack, decision: Decision, request: DecisionRequest, words: _Words
+    pack: Pack, decision: Decision, request: DecisionRequest, words: Words
 ) -> dict[str, object]:
     default = pack.settings.default_locale
     titles = _titles_of(pack)
     return {
         # A global, which a shared context doesn't have by itself.
-        "range": _range,
+        "range": limited_range,
         "customer_name": _field(request, "customer.name"),
         "order_id": request.order_id,
         "agent_id": request.agent.id,
@@ -362,7 +186,7 @@ def _due(milestones: Iterable[Due], name: str) -> datetime | None:
 
 
 def _plan(
-    position: int, plan: OfferedPlan, title: str, words: _Words, currency: str
+    position: int, plan: OfferedPlan, title: str, words: Words, currency: str
 ) -> dict[str, object]:
     return {
         "id": plan.plan,
@@ -378,7 +202,7 @@ def _plan(
     }
 
 
-def _remedy(remedy: OfferedRemedy, words: _Words, currency: str) -> dict[str, object]:
+def _remedy(remedy: OfferedRemedy, words: Words, currency: str) -> dict[str, object]:
     rule = remedy.rule
     return {
         "kind": rule.kind.value,

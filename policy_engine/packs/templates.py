@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from jinja2 import TemplateSyntaxError, nodes
 
 from policy_engine.packs.problems import Code, listed, shown
-from policy_engine.packs.scripts import SLOTS, parsed, template_error
+from policy_engine.packs.sandbox import parsed, template_error
+from policy_engine.packs.scripts import SLOTS
 
 CHARACTERS_AT_MOST = 8_000
 LOOPS_AT_MOST = 3

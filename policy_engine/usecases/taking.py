@@ -32,7 +32,7 @@ from policy_engine.ledger.orders import OrderPin, pin_of_request
 from policy_engine.ledger.shapes import Answer, Sealed, StoredDecision
 from policy_engine.ledger.transaction import Transaction
 from policy_engine.usecases.cap_states import CapStates, GrantUsage, stored_changes
-from policy_engine.usecases.deciding import agent_of
+from policy_engine.usecases.cases import agent_of
 from policy_engine.usecases.due import DueError
 from policy_engine.usecases.errors import ConflictError, ForbiddenError, GoneError, NotFoundError
 from policy_engine.usecases.grant_bodies import (

@@ -10,7 +10,8 @@ import pytest
 
 from policy_engine.core.policy import Pack
 from policy_engine.packs.offline import Answer, OfflineEngine
-from policy_engine.packs.scripts import parsed, render_script, rendered, template_error
+from policy_engine.packs.sandbox import parsed, template_error
+from policy_engine.packs.scripts import render_script, rendered
 from policy_engine.rete import best_matcher
 from tests.packs.made import WHOLE, loaded
 

@@ -102,7 +102,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds [3]")
     parser.add_argument("--seconds", type=float, default=3, help="each measurement [3]")
     parser.add_argument(
-        "--decisions", type=int, default=30_000, help="of the memory figure [30000]"
+        "--decisions", type=int, default=100_000, help="of the memory figure [100000]"
     )
     parser.add_argument("--peers", type=Path, help="a folder that keeps the peers for next time")
     parser.add_argument("--output", type=Path, default=RESULTS, help="[bench/RESULTS.md]")

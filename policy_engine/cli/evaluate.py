@@ -70,6 +70,9 @@ def _answer(engine: OfflineEngine, line: JsonLine) -> tuple[object, bool]:
         return engine.body(engine.decide(line.data, datetime.now(UTC))), True
     except InvalidInputError as error:
         return _invalid(line.number, error), False
+    except Exception as error:  # noqa: BLE001 -- nothing is granted, and the lines after it go on
+        detail = f"the line can't be decided: {type(error).__name__}; please report it"
+        return _problem(line.number, 500, "INTERNAL_ERROR", detail, []), False
 
 
 def _bad_body(number: int, error: BadBodyError) -> dict[str, object]:

@@ -46,6 +46,10 @@ class MatchedPolicy:
         """The comparisons that make the rule's outcome what it is."""
         return matching.because(self.compiled.section, self.matched, rule)
 
+    def could_hold(self, rule: str, matching: Matching) -> bool:
+        """Could an unknown rule come to be true by facts that a caller can send?"""
+        return matching.could_hold(self.compiled.section, self.matched, rule)
+
     def ruled_out(self, matching: Matching) -> Iterator[NotOffered]:
         """The plans whose condition is false."""
         policy = self.policy
@@ -202,9 +206,9 @@ def _candidate(matched: MatchedPolicy, at: int, facts: FactBase, matching: Match
     candidate = Candidate(matched.compiled.ids[at], matched.policy, plan, because)
     if matched.outcome(rule) is None:
         candidate.lacks = lacking(because, facts)
-        # Nothing to ask for: the comparison has no literal in the order's currency, itself or
-        # in a rule of a derived fact.
-        candidate.lacks_currency = not candidate.lacks
+        # Nothing to ask for would settle it: a comparison has no literal in the order's currency,
+        # itself or in a rule of a derived fact.
+        candidate.lacks_currency = not matched.could_hold(rule, matching)
     return candidate
 
 

@@ -13,6 +13,7 @@ from policy_engine.core.conditions import (
     Formula,
     Outcome,
     comparisons,
+    could_hold,
     formula,
     reasons,
 )
@@ -266,6 +267,15 @@ class Matching:
             return ()
         truth = matched.truth
         return tuple([self._because(section, truth, number) for number in matched.reasons(rule)])
+
+    def could_hold(self, section: Section, matched: Matched, rule: str) -> bool:
+        """Could the rule come to be true by facts that a caller can send?"""
+
+        def is_open(number: int) -> bool:
+            fact = section.comparisons[number].fact
+            return self._facts.value(fact) is UNKNOWN and bool(self._facts.lacking(fact))
+
+        return could_hold(section.formulas[rule], matched.truth, is_open)
 
     def trace(self) -> tuple[Because, ...]:
         """Every comparison evaluated, in the pack's order."""

@@ -186,6 +186,15 @@ def evaluate(of: Formula, truth: Mapping[int, bool]) -> Outcome:
     return None if unknown else not deciding
 
 
+def could_hold(of: Formula, truth: Mapping[int, bool], is_open: Callable[[int], bool]) -> bool:
+    """Could it be true if each unknown comparison that is open came out as it should?"""
+    if isinstance(of, Leaf):
+        known = truth.get(of.index)
+        return is_open(of.index) if known is None else known is of.wanted
+    enough = any if isinstance(of, Either) else all
+    return enough(could_hold(part, truth, is_open) for part in of.parts)
+
+
 def reasons(of: Formula, truth: Mapping[int, bool]) -> list[int]:
     """Numbers of the comparisons that make the outcome what it is, in the order written."""
     found: list[int] = []

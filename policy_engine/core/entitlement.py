@@ -65,33 +65,25 @@ class Entitlement:
     lacks: set[str] = field(default_factory=set)
     """What a caller would have to send."""
     lacks_currency: bool = False
-    _back: dict[str | None, int] = field(default_factory=dict)
-    """Money back so far in this plan, by line."""
 
     def add(self, sources: Iterable[RemedySource]) -> None:
         """Work out and append remedies: all of them or, when something lacks, none."""
-        worked: list[Entitled] = []
-        back = dict(self._back)
+        worked = list(self.remedies)
         complete = True
         for source in sources:
-            shares = self._shares_base(source.rule, back)
-            minor = self._minor(source.rule, back)
+            shares = self._shares_base(source.rule, worked)
+            minor = self._minor(source.rule, worked)
             if minor is None or shares is None:
                 complete = False
                 continue
-            entitled = Entitled(source, minor, _shared(minor, shares))
-            worked.append(entitled)
-            if source.rule.kind in MONEY_BACK:
-                for share in entitled.shares:
-                    back[share.line] = back.get(share.line, 0) + share.minor
+            worked.append(Entitled(source, minor, _shared(minor, shares)))
         if complete:
-            self.remedies += worked
-            self._back = back
+            self.remedies = worked
 
-    def _minor(self, rule: RemedyRule, back: dict[str | None, int]) -> int | None:
+    def _minor(self, rule: RemedyRule, before: list[Entitled]) -> int | None:
         """The worth; None (and why, in `lacks` or `lacks_currency`) when it has none."""
         currency = self.facts.request.currency
-        base = self._base(rule, back)
+        base = self._base(rule, before)
         periods = self._periods(rule.per)
         bounds = (rule.round_to, rule.min, rule.max)
         unit, least, most = (
@@ -113,7 +105,7 @@ class Entitlement:
             raise MoneyError(f"a {rule.kind} would be larger than the engine counts")
         return minor
 
-    def _base(self, rule: RemedyRule, back: dict[str | None, int]) -> tuple[int, int] | None:
+    def _base(self, rule: RemedyRule, before: list[Entitled]) -> tuple[int, int] | None:
         """The exact worth of one period as a ratio of minor units."""
         match rule.worth:
             case None:
@@ -125,7 +117,7 @@ class Entitlement:
                 minor = self._money(fact)
                 return None if minor is None else (minor, 1)
             case PercentOf(percent, of):
-                minor = self._remaining(back) if of == REMAINING else self._money(of)
+                minor = self._remaining(before) if of == REMAINING else self._money(of)
                 numerator, denominator = percent_ratio(percent)
                 return None if minor is None else (minor * numerator, denominator)
 
@@ -138,9 +130,13 @@ class Entitlement:
         self.lacks.update(self.facts.lacking(fact))
         return None
 
-    def _remaining(self, back: dict[str | None, int]) -> int | None:
+    def _remaining(self, before: list[Entitled]) -> int | None:
         goods = self._money("order.goods_paid")
-        return None if goods is None else max(0, goods - sum(back.values()))
+        if goods is None:
+            return None
+        # Of the whole amount, also where no line was paid that it could be split over.
+        back = sum(each.minor for each in before if each.of.rule.kind in MONEY_BACK)
+        return max(0, goods - back)
 
     def _periods(self, per: Per | None) -> int | None:
         if per is None:
@@ -157,7 +153,7 @@ class Entitlement:
         return whole_periods(value, per.every)  # type: ignore[arg-type]
 
     def _shares_base(
-        self, rule: RemedyRule, back: dict[str | None, int]
+        self, rule: RemedyRule, before: list[Entitled]
     ) -> dict[str | None, int] | None:
         """What the remedy is spread over: line (None: shipping) → weight; {} concerns no line."""
         of = _named_base(rule)
@@ -174,6 +170,7 @@ class Entitlement:
             line.id: line.paid.minor if isinstance(line.paid, Money) else 0 for line in lines
         }
         if of == REMAINING:
+            back = _back_by_line(before)
             weights = {line: max(0, paid - back.get(line, 0)) for line, paid in weights.items()}
         return self._with_shipping(weights) if of == "order.total_paid" else weights
 
@@ -198,6 +195,15 @@ _LINE_FACTS = frozenset(
         REMAINING,
     }
 )
+
+
+def _back_by_line(before: list[Entitled]) -> dict[str | None, int]:
+    back: dict[str | None, int] = {}
+    for each in before:
+        if each.of.rule.kind in MONEY_BACK:
+            for share in each.shares:
+                back[share.line] = back.get(share.line, 0) + share.minor
+    return back
 
 
 def _named_base(rule: RemedyRule) -> str | None:

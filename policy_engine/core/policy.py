@@ -245,7 +245,9 @@ class PackSettings:
     pending_for: timedelta = timedelta(days=3)
     offer_at_most: int | None = None
     default_locale: str = "en"
-    milestones: tuple[Milestone, ...] = ()
+    milestones: tuple[Milestone, ...] = (
+        Milestone("first_reply", timedelta(minutes=5), "whatsapp"),
+    )
 
 
 Script = Mapping[str, str]

@@ -93,7 +93,7 @@ def _layers(
         ready = [name for name in derived if name not in settled and needs[name] <= settled]
         if not ready:
             open_ = {name: needs[name] - settled for name in derived if name not in settled}
-            _report_cycle(open_, min(open_), places, problems)
+            _report_cycles(open_, places, problems)
             return ()
         layers.append(tuple(derived[name] for name in ready))
         settled.update(ready)
@@ -104,18 +104,32 @@ def _uses(fact: DerivedFact) -> set[str]:
     return {each.fact for rule in fact.rules for each in comparisons(rule.when)}
 
 
-def _report_cycle(
-    needs: Mapping[str, set[str]],
-    start: str,
-    places: Mapping[str, Position],
-    problems: ProblemList,
+def _report_cycles(
+    needs: Mapping[str, set[str]], places: Mapping[str, Position], problems: ProblemList
 ) -> None:
-    path = [start]
-    while path.count(path[-1]) == 1:
-        path.append(min(needs[path[-1]]))
-    cycle = path[path.index(path[-1]) :]
-    problems.error(
-        places[cycle[0]],
-        Code.DERIVED_CYCLE,
-        f"derived from itself: {' ← '.join(f'`{name}`' for name in cycle)}; break the circle",
-    )
+    """One circle of each knot of facts; what only builds on a circle is not blamed."""
+    told: set[str] = set()
+    for start in sorted(needs):
+        circle = _circle(needs, start)
+        if circle is None or told & set(circle):
+            continue
+        told.update(circle)
+        problems.error(
+            places[start],
+            Code.DERIVED_CYCLE,
+            f"derived from itself: {' ← '.join(f'`{name}`' for name in circle)}; break the circle",
+        )
+
+
+def _circle(needs: Mapping[str, set[str]], start: str) -> list[str] | None:
+    """The shortest way from a fact over those it needs back to itself."""
+    ways = [[start]]
+    seen: set[str] = set()
+    for way in ways:
+        for name in sorted(needs[way[-1]]):
+            if name == start:
+                return [*way, start]
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from policy_engine.core.facts import ABSENT, BUILT_IN, UNKNOWN, FactSpec, FactType, Value
 from policy_engine.core.money import Money
-from policy_engine.core.policy import DerivedFact
+from policy_engine.core.policy import REMAINING, DerivedFact
 from policy_engine.packs.amounts import AmountMap
 from policy_engine.packs.conditions import FactTable, read_value
 from policy_engine.packs.derived import RULE, read_derived
@@ -164,6 +164,13 @@ def _declared_but_malformed(fields: Fields, table: FactTable) -> None:
 def _own(named: Named[Fields], problems: ProblemList) -> FactSpec | None:
     fields = named.value
     type_ = fields.get(TYPE)
+    if named.name == REMAINING:
+        problems.error(
+            named.at,
+            Code.BAD_DECLARATION,
+            "`remaining` is what a plan's remedies have left; choose another name",
+        )
+        return None
     if type_ is None or not _one_source(named, problems):
         return None
     values = fields.get(VALUES)
@@ -282,6 +289,8 @@ def _narrowing_fault(built_in: FactSpec, type_: FactType, fields: Fields) -> str
             f"`{built_in.name}` is built in and has its source; delete {listed(other)}, "
             "or declare a fact of another name"
         )
+    if built_in.name == "order.lines":
+        return "`order.lines` names an order's own lines; delete it"
     if not built_in.sent:
         return f"`{built_in.name}` is computed and can't be declared; delete it"
     if type_ is not built_in.type and (built_in.type, type_) != (FactType.STRING, FactType.ENUM):

@@ -120,7 +120,7 @@ class _Loading:
             facts.table.specs,
             facts.derived,
             settings,
-            self._scripts(),
+            self._scripts(facts),
             read_never_say(self._special_tree("never_say"), self.problems),
         )
         suites = tuple(self._suites(GrantReader(roles, self._policy_ids(), self.problems)))
@@ -179,12 +179,12 @@ class _Loading:
             ids.add(node.value)
         return frozenset(ids)
 
-    def _scripts(self) -> Mapping[str, Mapping[str, Mapping[str, Script]]]:
+    def _scripts(self, facts: Facts) -> Mapping[str, Mapping[str, Mapping[str, Script]]]:
         scripts: dict[str, Mapping[str, Mapping[str, Script]]] = {}
         for name, tree in self.trees.items():
             if not name.startswith("messages/"):
                 continue
-            read = read_messages(name, tree, self.problems)
+            read = read_messages(name, tree, facts.table, self.problems)
             if read is not None and read[0] in scripts:
                 self.problems.error(
                     Position(name), Code.FILE_TWICE, f"a second file for `{read[0]}`; keep one"

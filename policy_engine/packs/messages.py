@@ -7,12 +7,13 @@ from pathlib import PurePosixPath
 
 from policy_engine.core.decision import DecisionOutcome
 from policy_engine.core.policy import SCRIPT_PARTS, ForbiddenPhrase, Script
+from policy_engine.packs.conditions import FactTable
 from policy_engine.packs.nodes import Node, ScalarNode
 from policy_engine.packs.problems import Code, Position, ProblemList
 from policy_engine.packs.scalars import LOCALE, Name, Schema, Text
 from policy_engine.packs.scripts import SLOTS
 from policy_engine.packs.shapes import Fields, Key, ListOf, MapOf, OneOf, Table
-from policy_engine.packs.templates import CHARACTERS_AT_MOST, faults
+from policy_engine.packs.templates import CHARACTERS_AT_MOST, facts_named, faults
 
 
 class Template:
@@ -71,7 +72,7 @@ MESSAGES_FILE = Table("`scripts:` with scripts by message", (SCRIPTS,))
 
 
 def read_messages(
-    file: str, node: Node | None, problems: ProblemList
+    file: str, node: Node | None, facts: FactTable, problems: ProblemList
 ) -> tuple[str, Mapping[str, Mapping[str, Script]]] | None:
     """(locale, message → outcome → script) of one file."""
     locale = LOCALE.read(ScalarNode(PurePosixPath(file).stem, Position(file)), problems)
@@ -88,6 +89,7 @@ def read_messages(
     }
     for named in fields.all(SCRIPTS):
         _check_parts(named.at, named.name, named.value, problems)
+        _check_facts(named.value, facts, problems)
     return locale, scripts
 
 
@@ -111,6 +113,19 @@ def _check_parts(at: Position, name: str, fields: Fields, problems: ProblemList)
                 Code.MISSING_SCRIPT,
                 f"the offer of `{name}` has no `{part}`; write it",
             )
+
+
+def _check_facts(scripts: Fields, facts: FactTable, problems: ProblemList) -> None:
+    for outcome in _OUTCOMES.values():
+        script = scripts.get(outcome)
+        if script is None:
+            continue
+        for name, key in _PARTS.items():
+            text, node = script.get(key), script.node.entries.get(name)
+            if text is None or not isinstance(node, ScalarNode) or faults(text):
+                continue
+            for line, fact in facts_named(text):
+                facts.find(fact, _line(node, line), problems)
 
 
 PHRASE = Key("phrase", Text("a phrase", 500), "What is never said.", required=True)

@@ -2,8 +2,9 @@
 
 Each fact is given every value that could make a difference to the condition (each literal,
 what lies between and beside them, null, omitted) and the condition is evaluated for all
-combinations. Facts are taken as independent. Past MAX_COMBINATIONS the comparisons are taken
-as independent too, which may call an outcome possible that is not, never the reverse.
+combinations. Facts are taken as independent. Past MAX_COMBINATIONS, or MAX_SET_LITERALS of one
+set, the comparisons are taken as independent too, which may call an outcome possible that is not,
+never the reverse.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 
 from policy_engine.core.conditions import (
     All,
@@ -41,6 +44,7 @@ ALWAYS_SENT = frozenset(
 """Facts that every request has, by what the contract requires or by what omitting them means."""
 NEVER_NULL = frozenset({"order.goods_paid", "order.total_paid", "incident.lines_paid"})
 """Null money counts as zero, so these sums are numbers or unknown."""
+_ROLE = "agent.role"
 _OTHER_CURRENCIES = ("XAF", "XPF")
 
 Outcomes = frozenset[Outcome]
@@ -50,7 +54,9 @@ class Possible:
     """The possible outcomes of a pack's conditions."""
 
     def __init__(self, pack: Pack) -> None:
-        self._specs = pack.facts
+        self._specs = dict(pack.facts)
+        role = self._specs[_ROLE]
+        self._specs[_ROLE] = replace(role, values=role.values or tuple(pack.roles))
         self._incident_types: frozenset[str] | None = None
         self._derived_values: dict[str, frozenset[Value]] = {}
         for layer in pack.derived:
@@ -70,7 +76,8 @@ class Possible:
         for leaf in leaves:
             by_fact.setdefault(leaf.fact, []).append(leaf)
         choices = [self._rows(fact, tests) for fact, tests in by_fact.items()]
-        if math.prod(len(rows) for rows in choices) > MAX_COMBINATIONS:
+        too_many = any(self._too_many_sets(fact, tests) for fact, tests in by_fact.items())
+        if too_many or math.prod(len(rows) for rows in choices) > MAX_COMBINATIONS:
             return _kleene(condition, {leaf: self._alone(leaf) for leaf in leaves})
         numbers = {leaf: at for at, leaf in enumerate(leaves)}
         of = formula(condition, numbers.__getitem__)
@@ -86,6 +93,11 @@ class Possible:
             if len(found) == 3:
                 break
         return frozenset(found)
+
+    def _too_many_sets(self, fact: str, tests: list[Comparison]) -> bool:
+        """Are more values looked for in a set than all of its subsets can be tried for?"""
+        looked_for = {each for test in tests for each in _literals(test)}
+        return self._specs[fact].type is FactType.SET and len(looked_for) > MAX_SET_LITERALS
 
     def _alone(self, leaf: Comparison) -> Outcomes:
         return frozenset(row[0][1] for row in self._rows(leaf.fact, [leaf]))
@@ -185,6 +197,8 @@ def _known_values(
 
 
 _INSTANT = timedelta(microseconds=1)
+_FINE = Context(prec=100)
+"""Holds the largest decimal of a pack and the smallest step beside it."""
 _STEPS: Mapping[FactType, tuple[object, object]] = {
     FactType.INTEGER: (1, 0),
     FactType.DECIMAL: (Decimal("1e-25"), Decimal(0)),
@@ -205,7 +219,12 @@ def _literals(test: Comparison) -> tuple[object, ...]:
 def _around(literals: list[object], step: object, any_value: object) -> tuple[Value, ...]:
     values: list[object] = []
     for literal in literals:
-        values += [literal, literal + step, literal - step]  # type: ignore[operator]
+        values.append(literal)
+        # Beside the first and the last instant of the calendar there is none.
+        with suppress(OverflowError), localcontext(_FINE):
+            values.append(literal + step)  # type: ignore[operator]
+        with suppress(OverflowError), localcontext(_FINE):
+            values.append(literal - step)  # type: ignore[operator]
     return tuple(values or [any_value])  # type: ignore[arg-type]
 
 

@@ -28,6 +28,7 @@ _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _NUMBER_LIKE = re.compile(
     r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|nan)", re.IGNORECASE
 )
+_PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+")
 _RADIX = re.compile(r"[-+]?0[xob][0-9a-f_]+", re.IGNORECASE)
 _DIGITS_AT_MOST = 18
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
@@ -75,15 +76,19 @@ def _decoded(file: str, data: bytes, problems: ProblemList) -> str | None:
         before = data[: error.start].decode("utf-8", "replace")
         problems.error(_position_after(file, before), Code.NOT_UTF8, "not UTF-8; save as UTF-8")
         return None
-    bad = _UNPRINTABLE.search(text) or _MISLEADING.search(text)
+    bad = _invisible(text)
     if bad is not None:
-        problems.error(
-            _position_after(file, text[: bad.start()]),
-            Code.BAD_CHARACTER,
-            f"the invisible character U+{ord(bad.group()):04X}; delete it",
-        )
+        problems.error(_position_after(file, text[: bad.start()]), Code.BAD_CHARACTER, _delete(bad))
         return None
     return text
+
+
+def _invisible(text: str) -> re.Match[str] | None:
+    return _UNPRINTABLE.search(text) or _MISLEADING.search(text)
+
+
+def _delete(bad: re.Match[str]) -> str:
+    return f"the invisible character U+{ord(bad.group()):04X}; delete it"
 
 
 def _position_after(file: str, before: str) -> Position:
@@ -115,6 +120,8 @@ class _Open:
     awaits_key: bool = True
     dropped: bool = False
     """The value that follows has no place: its key was refused."""
+    lost: bool = False
+    """Some key was refused, so that a map without entries isn't an empty one."""
 
 
 @dataclass
@@ -185,11 +192,18 @@ class _Builder:
 
     def _close(self) -> None:
         done = self._stack.pop()
-        self._place(done.node or ListNode(tuple(done.items), done.at))
+        if done.node is not None and not done.node.entries and done.lost:
+            self._place(BadNode(done.at))
+        else:
+            self._place(done.node or ListNode(tuple(done.items), done.at))
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._check_properties(event)
         at = self._at(event)
+        # Elsewhere the file itself would hold it, and isn't read then.
+        bad = _invisible(event.value) if event.style == '"' else None
+        if bad is not None:
+            self.problems.error(at, Code.BAD_CHARACTER, _delete(bad))
         top = self._stack[-1] if self._stack else None
         if top is not None and top.node is not None and top.awaits_key:
             self._key(event, at, top, top.node)
@@ -218,6 +232,7 @@ class _Builder:
             top.dropped = False
             top.key = key
             node.keys[key] = at
+        top.lost = top.lost or top.dropped
 
     def _place(self, node: Node) -> None:
         if not self._stack:
@@ -264,12 +279,18 @@ def _scalar_value(text: str) -> str | int | bool | _Refused | None:
             return _Refused(Code.BAD_NUMBER, f"`{shown(text)}` is larger than the engine counts")
         return int(text)
     if _NUMBER_LIKE.fullmatch(text):
-        return _Refused(
-            Code.UNQUOTED_DECIMAL, f'`{shown(text)}` must be quoted; write "{shown(text)}"'
-        )
+        return _Refused(Code.UNQUOTED_DECIMAL, f"`{shown(text)}` {_how_to_write(text)}")
     if text.lower() in ("null", "true", "false") or _RADIX.fullmatch(text):
+        plain = text.lower() if text.isalpha() else "the number in digits"
         return _Refused(
             Code.AMBIGUOUS_SCALAR,
-            f"`{shown(text)}` may be text or not; write `{text.lower()}`, or quote it",
+            f"`{shown(text)}` may be text or not; write {plain}, or quote it",
         )
     return text
+
+
+def _how_to_write(text: str) -> str:
+    """What to do about an unquoted number that isn't a plain integer."""
+    if _PLAIN_NUMBER.fullmatch(text):
+        return f'must be quoted; write "{shown(text)}"'
+    return "is no number as it is written here; write its digits, or quote it if it is text"

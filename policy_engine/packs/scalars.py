@@ -53,10 +53,11 @@ def wrong_type(node: Node, expected: str, problems: ProblemList) -> None:
     problems.error(node.at, Code.WRONG_TYPE, f"expected {expected}, found {described(node)}")
 
 
-def text_of(node: Node, expected: str, problems: ProblemList) -> str | None:
+def text_of(node: Node, expected: str, problems: ProblemList, *, free: bool = False) -> str | None:
+    """`free`: any text may stand here, so that a word or a number only needs quotes."""
     if isinstance(node, ScalarNode) and isinstance(node.value, str):
         return node.value
-    if isinstance(node, ScalarNode) and isinstance(node.value, int):
+    if free and isinstance(node, ScalarNode) and isinstance(node.value, int):
         word = str(node.value).lower()
         problems.error(
             node.at,
@@ -76,7 +77,7 @@ class Text:
     at_most: int = 2_000
 
     def read(self, node: Node, problems: ProblemList) -> str | None:
-        text = text_of(node, self.expected, problems)
+        text = text_of(node, self.expected, problems, free=True)
         if text is None:
             return None
         if not text.strip():
@@ -103,7 +104,7 @@ class Name:
     code: Code = Code.BAD_NAME
 
     def read(self, node: Node, problems: ProblemList) -> str | None:
-        text = text_of(node, self.expected, problems)
+        text = text_of(node, self.expected, problems, free=True)
         if text is not None and re.fullmatch(self.pattern, text) is None:
             problems.error(
                 node.at, self.code, f"`{shown(text)}` is not {self.expected}; {self.hint}"

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
 from policy_engine.core.decision import Decision, Due, OfferedPlan, OfferedRemedy
-from policy_engine.core.facts import Missing, Source, Value, value_text
-from policy_engine.core.policy import SCRIPT_PARTS, Pack, Text
+from policy_engine.core.factbase import FactBase
+from policy_engine.core.facts import Missing, Value, value_text
+from policy_engine.core.policy import SCRIPT_PARTS, Pack
 from policy_engine.core.request import DecisionRequest
 from policy_engine.core.times import format_duration
 from policy_engine.packs.sandbox import Part, limited_range, part
 from policy_engine.packs.words import Words
 from policy_engine.wire.per_pack import PerPack
 from policy_engine.wire.texts import ask_text, localised
+from policy_engine.wire.titles import plan_title
 
 SLOTS = (
     "customer_name", "order_id", "agent_id", "channel", "plans", "facts_needed",
@@ -115,7 +117,6 @@ def _slots(
     pack: Pack, decision: Decision, request: DecisionRequest, words: Words
 ) -> dict[str, object]:
     default = pack.settings.default_locale
-    titles = _titles_of(pack)
     return {
         # A global, which a shared context doesn't have by itself.
         "range": limited_range,
@@ -127,7 +128,7 @@ def _slots(
             _plan(
                 position,
                 plan,
-                localised(titles.get(plan.plan, {}), words.locale, default),
+                plan_title(pack, decision, request, plan, words.locale),
                 words,
                 decision.currency,
             )
@@ -140,21 +141,28 @@ def _slots(
         "first_reply_by": words.time(_due(decision.milestones, "first_reply")),
         "resolved_by": words.time(_due(decision.milestones, "resolved")),
         "follow_ups": [follow_up.name for _, follow_up in decision.follow_ups],
-        "facts": _FactTexts(decision.facts),
+        "facts": _FactTexts(pack, decision, request),
     }
 
 
 class _FactTexts(Mapping[str, str | None]):
     """Facts that have a value, as text; most scripts look at one or two of them."""
 
-    def __init__(self, facts: Mapping[str, tuple[Value, Source]]) -> None:
-        self._facts = facts
+    def __init__(self, pack: Pack, decision: Decision, request: DecisionRequest) -> None:
+        self._pack = pack
+        self._facts = decision.facts
+        self._request = request
+        self._as_of = decision.as_of
 
     def __getitem__(self, name: str) -> str | None:
-        value, _ = self._facts[name]
+        value = self._facts[name][0] if name in self._facts else self._looked_up(name)
         if isinstance(value, Missing):
             raise KeyError(name)
         return value_text(value)
+
+    def _looked_up(self, name: str) -> Value:
+        """What no rule had to look at, so that the decision doesn't hold it."""
+        return FactBase(self._pack.facts, self._request, self._as_of).value(name)
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, (value, _) in self._facts.items() if not isinstance(value, Missing))
@@ -164,16 +172,6 @@ class _FactTexts(Mapping[str, str | None]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
-
-
-def _titles(pack: Pack) -> dict[str, Text]:
-    """`policy/plan` → its title; of several versions, the last."""
-    return {
-        f"{policy.id}/{plan.name}": plan.title for policy in pack.policies for plan in policy.plans
-    }
-
-
-_titles_of = PerPack(_titles)
 
 
 def _field(request: DecisionRequest, name: str) -> str:

@@ -51,7 +51,7 @@ MILESTONES = Key(
         "a list of milestones",
         may_be_empty=True,
     ),
-    "What agents owe by when.",
+    "What agents owe by when (a first reply within 5 minutes on whatsapp); `[]` for nothing.",
 )
 PACK_FILE = Table(
     "settings of the pack",
@@ -84,5 +84,5 @@ def read_settings(node: Node | None, problems: ProblemList) -> PackSettings:
         fields.get(PENDING_FOR) or default.pending_for,
         fields.get(OFFER_AT_MOST),
         fields.get(DEFAULT_LOCALE) or default.default_locale,
-        tuple(milestones.values()),
+        tuple(milestones.values()) if fields.written(MILESTONES) else default.milestones,
     )

@@ -72,6 +72,24 @@ def faults(source: str) -> tuple[Fault, ...]:
     return found
 
 
+@functools.lru_cache(maxsize=4_096)
+def facts_named(source: str) -> tuple[tuple[int, str], ...]:
+    """(line, name) of each fact that a template without faults looks up by a constant name."""
+    tree = parsed(source)
+    in_brackets = ((each.node, each.arg) for each in tree.find_all(nodes.Getitem))
+    with_get = (
+        (call.node.node, call.args[0])
+        for call in tree.find_all(nodes.Call)
+        if isinstance(call.node, nodes.Getattr) and call.node.attr == "get" and call.args
+    )
+    return tuple(
+        (name.lineno, name.value)
+        for of, name in (*in_brackets, *with_get)
+        if isinstance(of, nodes.Name) and of.name == "facts"
+        if isinstance(name, nodes.Const) and isinstance(name.value, str)
+    )
+
+
 def _faults(tree: nodes.Template) -> Iterator[Fault]:
     for node in tree.find_all(tuple(refused for refused, _ in _REFUSED)):
         text = next(text for refused, text in _REFUSED if isinstance(node, refused))

@@ -17,20 +17,19 @@ from policy_engine.core.decision import (
     OfferedPlan,
     OfferedRemedy,
 )
-from policy_engine.core.facts import ABSENT, UNKNOWN, Missing, Value, value_text
+from policy_engine.core.facts import UNKNOWN, Missing, Value, value_text
 from policy_engine.core.money import Money, format_minor
 from policy_engine.core.policy import (
     Action,
-    DateBy,
     FollowUp,
     Pack,
-    Policy,
     Text,
 )
 from policy_engine.core.request import DecisionRequest
 from policy_engine.core.times import format_duration, format_timestamp
 from policy_engine.wire.per_pack import PerPack
 from policy_engine.wire.texts import ask_text, language, localised, needed_type, refusal_text
+from policy_engine.wire.titles import plan_title
 
 Json = dict[str, Any]
 
@@ -118,7 +117,6 @@ class _Answer:
         self._pack = pack
         self._locale = locale
         self._currency = decision.currency
-        self._versions = _versions_of(pack)
 
     def plan(self, plan: OfferedPlan) -> Json:
         return {
@@ -218,12 +216,7 @@ class _Answer:
         return [because_body(each, self._currency) for each in because]
 
     def _title(self, plan: OfferedPlan) -> str:
-        name = plan.plan.partition("/")[2]
-        version = _in_force(
-            self._versions.get(plan.policy, ()), self._request, self._decision.as_of
-        )
-        titles = (each.title for each in version.plans if each.name == name) if version else ()
-        return self._text(next(iter(titles), {})) or name
+        return plan_title(self._pack, self._decision, self._request, plan, self._locale)
 
     def _text(self, text: Text) -> str:
         return localised(text, self._locale, self._pack.settings.default_locale)
@@ -255,29 +248,6 @@ def _follow_up(of: str, what: FollowUp) -> Json:
         "plan": of if plan else None,
         "after": _duration(what.after),
     }
-
-
-def _index(pack: Pack) -> dict[str, list[Policy]]:
-    versions: dict[str, list[Policy]] = {}
-    for policy in pack.policies:
-        versions.setdefault(policy.id, []).append(policy)
-    return versions
-
-
-_versions_of = PerPack(_index)
-
-
-def _in_force(
-    versions: Sequence[Policy], request: DecisionRequest, as_of: datetime
-) -> Policy | None:
-    """The version that decided."""
-    for policy in versions:
-        instant: Value = as_of
-        if policy.date_by is DateBy.INCIDENT:
-            instant = request.fields.get("incident.reported_at", ABSENT)
-        if isinstance(instant, datetime) and policy.effective_at(instant):
-            return policy
-    return None
 
 
 def _time(instant: datetime | None) -> str | None:

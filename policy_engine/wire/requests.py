@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from marshmallow import ValidationError
@@ -143,7 +143,17 @@ class DecisionReader:
                 )
             )
             return None
+        problems.extend(self._not_of_the_pack(agent))
         return agent
+
+    def _not_of_the_pack(self, agent: Agent) -> Iterator[InputProblem]:
+        """What the pack narrows of an agent, whoever names it: the body or a credential."""
+        for field, value in (("id", agent.id), ("role", agent.role)):
+            values = self.pack.facts[f"agent.{field}"].values
+            if values is not None and value not in values:
+                known = ", ".join(f"`{each}`" for each in values)
+                text = f"`{shortened(value)}` is not a value of this pack; use one of {known}"
+                yield InputProblem(f"/agent/{field}", "NOT_IN_VALUES", text)
 
 
 _reader_of = PerPack(DecisionReader)
@@ -169,9 +179,20 @@ def _contradictions(data: object, parts: dict[str, Any], now: datetime) -> Itera
     """What only shows when parts are looked at together, as far as they could be read."""
     order = parts.get("order") or {}
     incident = parts.get("incident") or {}
+    yield from _out_of_reach(_given(parts.get("as_of")))
     yield from _beyond_counting(order)
     yield from _unknown_lines(data, incident)
     yield from _impossible_report(order, incident, _given(parts.get("as_of")) or now)
+
+
+def _out_of_reach(as_of: datetime | None) -> Iterator[InputProblem]:
+    """Windows reach back from it by up to a hundred years, due times ahead: within a calendar."""
+    if as_of is not None and not _EARLIEST <= as_of < _LATEST:
+        yield InputProblem("/as_of", "OUT_OF_RANGE", "must lie in the years 1900 to 2999")
+
+
+_EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 def _beyond_counting(order: dict[str, Any]) -> Iterator[InputProblem]:

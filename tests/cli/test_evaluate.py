@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
 from click.testing import Result
 
+from policy_engine.packs.offline import Answer, OfflineEngine
 from tests.cli.conftest import Run
 from tests.cli.test_pack_verbs import BROKEN, REQUEST
 
@@ -83,6 +86,24 @@ def test_without_an_as_of_a_request_is_decided_now(run: Run, pack: Path) -> None
     )
     assert str(answer["as_of"]) > "2026-06-07"
     assert answer["outcome"] == "offer"
+
+
+def test_a_line_that_makes_the_engine_fail_is_a_bad_line(
+    run: Run, pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = OfflineEngine.decide
+
+    def failing(self: OfflineEngine, data: object, *rest: Any) -> Answer:
+        if isinstance(data, dict) and data["order"]["id"] == "bad":
+            raise ZeroDivisionError("of the test")
+        return decide(self, data, *rest)
+
+    monkeypatch.setattr(OfflineEngine, "decide", failing)
+    bad = request(order={**REQUEST["order"], "id": "bad"})  # type: ignore[dict-item]
+    result, answers = evaluate(run, pack, request(), bad, request())
+    assert result.exit_code == 1
+    assert [each.get("code") for each in answers] == [None, "INTERNAL_ERROR", None]
+    assert "of the test" not in str(answers[1])
 
 
 def test_an_amount_beyond_counting_is_a_bad_line(run: Run, pack: Path) -> None:

@@ -48,6 +48,7 @@ from tests.core.making import (
 )
 
 GOLD = is_("customer.tier", "gold")
+RICH = Comparison("order.goods_paid", Op.OVER, FactType.MONEY, tuple(amounts("5.00 CNY").values()))
 
 
 def of_remedies(*remedies: RemedyRule, **options: object) -> Pack:
@@ -253,6 +254,14 @@ def test_remaining_is_what_the_money_back_before_it_leaves_of_the_goods() -> Non
     )
     offered = only_plan(decide(made, request("400.00")))
     assert [each.entitled for each in offered.remedies] == [8000, 5000, 16000, 16000]
+
+
+def test_remaining_is_less_by_a_refund_whose_lines_cost_nothing() -> None:
+    made = of_remedies(
+        remedy("refund", "30.00 CNY"), remedy("discount", percent("10", "remaining"))
+    )
+    offered = only_plan(decide(made, request("100.00", None, lines=["2"])))
+    assert [each.entitled for each in offered.remedies] == [3000, 700]
 
 
 def test_remaining_is_never_below_zero() -> None:
@@ -469,14 +478,30 @@ def test_add_ons_ask_for_what_they_lack_and_actions_never_do() -> None:
 
 
 def test_money_compared_without_a_literal_in_its_currency_is_no_missing_fact() -> None:
-    rich = Comparison(
-        "order.goods_paid", Op.OVER, FactType.MONEY, tuple(amounts("5.00 CNY").values())
-    )
     coupon = remedy("coupon", fixed("5.00 CNY", "1.00 USD"))
-    decision = decide(of_remedies(coupon, when=rich), request("9.00", currency="USD"))
+    decision = decide(of_remedies(coupon, when=RICH), request("9.00", currency="USD"))
     assert refused(decision).code == "NO_AMOUNT_FOR_CURRENCY"
     assert decision.facts_needed == ()
     assert decision.outcome is DecisionOutcome.NOTHING_DUE
+
+
+@pytest.mark.parametrize(
+    ("condition", "outcome"),
+    [
+        (All((RICH, GOLD)), DecisionOutcome.NOTHING_DUE),
+        (Any((RICH, GOLD)), DecisionOutcome.FACTS_NEEDED),
+        (All((Any((RICH, GOLD)), GOLD)), DecisionOutcome.FACTS_NEEDED),
+        (All((Not(RICH), Not(GOLD))), DecisionOutcome.NOTHING_DUE),
+    ],
+)
+def test_facts_are_needed_only_where_they_could_settle_the_condition(
+    condition: All | Any, outcome: DecisionOutcome
+) -> None:
+    coupon = remedy("coupon", fixed("5.00 CNY", "1.00 USD"))
+    decision = decide(of_remedies(coupon, when=condition), request("9.00", currency="USD"))
+    assert refused(decision).code == "FACTS_MISSING"
+    assert decision.facts_needed == ("customer.tier",)
+    assert decision.outcome is outcome
 
 
 @pytest.mark.parametrize("bound", ["least", "most", "round_to"])

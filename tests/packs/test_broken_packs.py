@@ -28,7 +28,7 @@ from tests.packs.broken import (
     remedy,
     when,
 )
-from tests.packs.made import WHOLE, found, loaded
+from tests.packs.made import WHOLE, found, in_plan, loaded
 
 SCHEMAS = json_schemas()
 NEEDS_THE_PACK = frozenset(
@@ -160,6 +160,9 @@ def test_who_uses_what_is_broken_elsewhere_is_not_blamed() -> None:
             "unknown role `agnt`; did you mean `agent`?",
         ),
         (remedy("{kind: gift, amount: {CNY: 12.10}}"), '`12.10` must be quoted; write "12.10"'),
+        (remedy("{kind: gift, amount: {CNY: 1e3}}"), "write its digits, or quote it"),
+        (in_plan("rank: 0x1F, remedies: [{kind: keep_item}]"), "write the number in digits, or"),
+        (when("{fact: shipping.delay, over: 5}"), "such as `P5D` or `PT15M`, found the number 5"),
     ],
 )  # fmt: skip
 def test_a_message_says_what_was_meant_or_what_to_write(changed: Files, text: str) -> None:
@@ -191,6 +194,17 @@ def test_a_cycle_of_derived_facts_is_named() -> None:
     )
     assert [each.message for each in result.problems] == [
         "derived from itself: `a` ← `b` ← `c` ← `a`; break the circle"
+    ]
+
+
+def test_each_circle_is_named_and_what_only_builds_on_one_is_not() -> None:
+    rule = "{{type: boolean, derive: [{{is: true, when: {{fact: {}, is: true}}}}]}}\n"
+    uses = {"a": "b", "b": "a", "c": "c", "d": "a"}
+    declared = "".join(f"  {name}: {rule.format(used)}" for name, used in uses.items())
+    result = loaded({"facts.yaml": FACTS + declared})
+    assert [each.message for each in result.problems] == [
+        "derived from itself: `a` ← `b` ← `a`; break the circle",
+        "derived from itself: `c` ← `c`; break the circle",
     ]
 
 

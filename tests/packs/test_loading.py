@@ -279,6 +279,9 @@ def test_settings_are_defaults_where_nothing_is_said() -> None:
     assert defaults.offer_valid_for == {"default": timedelta(minutes=15)}
     assert defaults.pending_for == timedelta(days=3)
     assert (defaults.offer_at_most, defaults.default_locale) == (None, "en")
+    assert defaults.milestones == (Milestone("first_reply", timedelta(minutes=5), "whatsapp"),)
+    assert pack_of(loaded({"pack.yaml": "pending_for: P1D\n"})).settings.milestones != ()
+    assert pack_of(loaded({"pack.yaml": "milestones: []\n"})).settings.milestones == ()
     said = pack_of(
         loaded(
             {

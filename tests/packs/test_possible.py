@@ -13,6 +13,7 @@ FACTS = """facts:
   customer.tier: {type: enum, values: [standard, gold]}
   shop.campaign: {type: boolean, from: request, default: false}
   shop.note: {type: string, from: request}
+  shop.weight: {type: decimal, from: request}
   shop.deposit: {type: money, from: request, default: {CNY: "1.00"}}
   shop.marks: {type: set, from: request, default: [vip]}
   case.severity:
@@ -59,7 +60,7 @@ def words(when: str) -> str:
         ("{fact: shop.marks, present: true}", "TF"),
         # What every request has is never unknown or absent.
         ("{fact: order.id, present: true}", "T"),
-        ("{fact: agent.role, is: bot}", "TF"),
+        ("{fact: agent.role, is: boss}", "TF"),
         ("{fact: order.goods_paid, absent: true}", "FU"),
         # The policy applies to one type alone, so a request with another has this one too.
         ("{fact: incident.types, contains: shipping_delay}", "T"),
@@ -80,6 +81,27 @@ def words(when: str) -> str:
 )
 def test_outcomes(when: str, possible: str) -> None:
     assert words(when) == possible
+
+
+@pytest.mark.parametrize(
+    ("when", "possible"),
+    [
+        ('{fact: shop.weight, over: "1234.5"}', "TFU"),
+        ('{all: [{fact: shop.weight, over: "9999999999.5"}]}', "TFU"),
+        # Beside the ends of the calendar there is nothing.
+        ('{fact: order.paid_at, at_least: "0001-01-01T00:00:00Z"}', "TFU"),
+        ('{fact: order.paid_at, at_most: "9999-12-31T23:59:59.999999Z"}', "TFU"),
+        ("{fact: agent.role, is: nobody}", "F"),
+        ("{fact: agent.role, in: [agent, boss]}", "T"),
+    ],
+)
+def test_every_literal_has_values_beside_it(when: str, possible: str) -> None:
+    assert words(when) == possible
+
+
+def test_a_set_in_which_many_values_are_looked_for_may_hold_them_all() -> None:
+    looked_for = ", ".join(f"{{fact: incident.evidence, contains: e{n}}}" for n in range(9))
+    assert words(f"{{all: [{looked_for}]}}") == "TFU"
 
 
 def test_where_there_are_too_many_combinations_nothing_possible_is_left_out() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from policy_engine.core.policy import Pack
 from policy_engine.packs.offline import Answer, OfflineEngine
+from policy_engine.packs.problems import Code
 from policy_engine.packs.sandbox import parsed, template_error
 from policy_engine.packs.scripts import render_script, rendered
 from policy_engine.rete import best_matcher
@@ -89,6 +90,43 @@ def script(opening: str, locale: str = "en", **change: object) -> str:
 )
 def test_slots(template: str, text: str) -> None:
     assert script(template) == text
+
+
+def test_a_script_can_show_every_declared_fact_that_has_a_value() -> None:
+    # No rule looks at these, so the decision itself doesn't hold them.
+    assert script("\"{{ facts['order.total_paid'] }}\"") == "24690.00 CNY"
+    assert script("\"{{ facts.get('customer.tier', 'none') }}\"") == "none"
+    tier = {"id": "C1", "tier": "gold"}
+    assert script("\"{{ facts.get('customer.tier') }}\"", customer=tier) == "gold"
+
+
+def test_a_fact_that_nobody_declares_is_an_error_of_the_pack() -> None:
+    template = "{{ facts['customer.teir'] }} {{ facts.get('shop.nothing', '') }}"
+    messages = f'scripts:\n  late:\n    offer:\n      opening: "{template}"\n'
+    result = loaded({"messages/en.yaml": messages})
+    unknown = [each for each in result.problems if each.code is Code.UNKNOWN_FACT]
+    assert [each.line for each in unknown] == [4, 4]
+    assert "did you mean `customer.tier`?" in unknown[0].message
+
+
+def test_titles_are_those_of_the_version_that_decided() -> None:
+    policy = WHOLE["shipping_delay.yaml"].replace("plans:", "message: late\nplans:")
+    bounds = 'effective: {{{}: "2026-07-01T00:00:00Z"}}\n'
+    old = bounds.format("until") + policy.replace("    title: {en: Gift}\n", "")
+    new = bounds.format("from") + policy.replace("{en: Coupon}", "{en: Later}")
+    template = "'{% for p in plans %}{{ p.title }} {% endfor %}'"
+    messages = f"scripts:\n  late:\n    offer:\n      opening: {template}\n"
+    pack = loaded(
+        {
+            "caps.yaml": None,
+            "shipping_delay.yaml": old,
+            "next.yaml": new,
+            "messages/en.yaml": messages,
+        }
+    ).pack
+    assert pack is not None
+    answer = decided(pack)
+    assert rendered(pack, answer.decision, answer.request, "en").parts == {"opening": "Coupon gift"}
 
 
 def test_amounts_and_titles_are_in_the_locale() -> None:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -223,6 +224,8 @@ CASES: list[tuple[str, object, str]] = [
     ("/facts/shop.tags/1", "fragile", "DUPLICATE_VALUE"),
     ("/facts/shop.note", 1, "WRONG_TYPE"),
     ("/as_of", "now", "NOT_A_TIMESTAMP"),
+    ("/as_of", "9999-12-31T23:59:59Z", "OUT_OF_RANGE"),
+    ("/as_of", "3000-01-01T00:00:00Z", "OUT_OF_RANGE"),
 ]
 
 
@@ -373,3 +376,13 @@ def test_random_json_is_no_request(pack: Pack, body: bytes) -> None:
             resolve_agent=as_named,
             now=NOW,
         )
+
+
+def test_an_agent_that_the_pack_narrows_away_is_refused(full: dict[str, Any], pack: Pack) -> None:
+    facts = {**pack.facts, "agent.role": replace(pack.facts["agent.role"], values=("bot",))}
+    narrowed = replace(pack, facts=facts)
+    with pytest.raises(InvalidInputError) as error:
+        read_decision(full, narrowed, resolve_agent=as_named, now=NOW)
+    assert [(each.pointer, each.code) for each in error.value.problems] == [
+        ("/agent/role", "NOT_IN_VALUES")
+    ]

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import PathConverter
 
 from policy_engine.api import (
     caps,
@@ -42,6 +43,13 @@ _HEADERS: Final = (
 )
 
 
+class IdConverter(PathConverter):
+    """An id of the shop's: with slashes, also in front."""
+
+    regex = ".+?"
+    part_isolating = False
+
+
 class _App(Flask):
     """No view is a coroutine, so none is looked at for being one, on every request anew."""
 
@@ -59,6 +67,7 @@ def create_app(services: Services | None, node: Node | None = None) -> Flask:
     app.config["TRUSTED_HOSTS"] = None
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
+    app.url_map.converters["id"] = IdConverter
     app.extensions["policy_engine"] = services
     problems.register(app)
     app.before_request(logs.begin)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from ipaddress import IPv6Network
 from typing import Any, Final, TypeVar, cast
+from urllib.parse import unquote_to_bytes
 
 from flask import Flask, Request, current_app, g, request
 from flask.globals import request_ctx
@@ -88,6 +89,7 @@ def enter() -> None:
     """Before every request: find out who calls, and refuse whoever may not."""
     asked: Request = request_ctx.request
     _check_framing(asked.environ)
+    _check_utf8(asked.environ)
     if asked.url_rule is None or asked.method == "OPTIONS":
         # An unknown address, or a question about a known one: nothing to protect.
         _take_from_address()
@@ -118,6 +120,19 @@ def _check_framing(environ: Mapping[str, Any]) -> None:
     # A header that was sent twice reaches us as one, with a comma in between.
     if "," in environ.get("HTTP_HOST", ""):
         raise problem_error(400, "BAD_FRAMING", "send one `Host`", **_CLOSE)
+
+
+def _check_utf8(environ: Mapping[str, Any]) -> None:
+    """Bytes that fit no character would be read as the character that stands for them, and an id
+    with that one is somebody else's."""
+    path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
+    if path.isascii() and "%" not in query:
+        return
+    try:
+        path.encode("latin-1").decode()
+        unquote_to_bytes(query).decode()
+    except UnicodeError:
+        raise problem_error(400, "NOT_UTF8", "the address is not UTF-8 in percent signs") from None
 
 
 def take_more(units: int) -> None:

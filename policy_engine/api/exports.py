@@ -9,7 +9,7 @@ from flask import Response
 from policy_engine.api import reading
 from policy_engine.api.door import principal, services
 from policy_engine.api.grant_inputs import WordField
-from policy_engine.api.inputs import NoQuerySchema
+from policy_engine.api.inputs import TimeQuerySchema
 from policy_engine.api.problems import problem_error
 from policy_engine.api.spec import Blueprint
 from policy_engine.reports.exports import stream_zip
@@ -21,7 +21,7 @@ from policy_engine.wire.fields import TimestampField
 _ZIP: Final = "application/zip"
 _DEFAULT: Final = "jsonl"
 
-ExportQuerySchema = NoQuerySchema.from_dict(
+ExportQuerySchema = TimeQuerySchema.from_dict(
     {
         "from": TimestampField(
             required=True, metadata={"description": "What happened at this instant or later."}

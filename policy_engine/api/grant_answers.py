@@ -80,6 +80,8 @@ class GrantEntrySchema(Answer):
     movement = a_word(Movement, "What happened.")
     remedy = a_text("To which remedy.")
     amount = a_part(AmountSchema)
+    settles = a_part(AmountSchema, null=True)
+    """What was set aside and no longer waits."""
     at = an_instant("When.")
     actor = a_text("Who did it; null: time alone.", null=True)
     note = a_text("What they said of it.", null=True)

@@ -52,6 +52,11 @@ _AGENT = PartField(
     allow_none=True,
     metadata=_about("Who asks; required where the credential acts for several people."),
 )
+_SETTLER = PartField(
+    AgentSchema,
+    allow_none=True,
+    metadata=_about("Who reports it, where a person does and the credential acts for several."),
+)
 _REMEDY = "The remedy's id in the grant, such as `coupon`."
 
 
@@ -87,7 +92,9 @@ class GrantRequestSchema(StrictSchema):
 
 class ApprovalSchema(StrictSchema):
     amount = PartField(MoneySchema, metadata=_about("Less than is pending: the rest is rejected."))
-    note = TextField(longest=_LONGEST_TEXT, allow_none=True, metadata=_about("Why, for people."))
+    note = TextField(
+        required=True, shortest=1, longest=_LONGEST_TEXT, metadata=_about("Why, for people.")
+    )
 
 
 class RejectionSchema(StrictSchema):
@@ -102,16 +109,28 @@ class FulfilmentSchema(StrictSchema):
     external_ref = TextField(
         shortest=1,
         allow_none=True,
-        metadata=_about("The shop's own: a coupon code, the id of a refund. Searchable."),
+        metadata=_about(
+            "The shop's own: a coupon code, the id of a refund. Searchable. Required with `done`; "
+            "null where there is none."
+        ),
     )
+    agent = _SETTLER
+
+    def load(self, data: Any, **options: Any) -> Any:
+        read = super().load(data, **options)
+        if read["status"] == "done" and "external_ref" not in read:
+            fault = [Fault("MISSING_FIELD", "is required with `done`; null where there is none")]
+            raise ValidationError({"external_ref": fault})
+        return read
 
 
 class RedemptionSchema(StrictSchema):
     remedy = IdField(required=True, metadata=_about(_REMEDY))
     amount = PartField(MoneySchema, required=True, metadata=_about("How much was used."))
     reference = TextField(
-        shortest=1, allow_none=True, metadata=_about("The shop's own, such as the new order.")
+        required=True, shortest=1, metadata=_about("The shop's own, such as the new order.")
     )
+    agent = _SETTLER
 
 
 class ReversalSchema(StrictSchema):
@@ -122,6 +141,7 @@ class ReversalSchema(StrictSchema):
     reason = TextField(
         required=True, shortest=1, longest=_LONGEST_TEXT, metadata=_about("Why, for people.")
     )
+    agent = _SETTLER
 
 
 class GrantListSchema(NoQuerySchema):

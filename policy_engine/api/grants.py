@@ -78,6 +78,11 @@ def _read(schema: StrictSchema, body: bytes) -> Body:
     return {name: value for name, value in read.items() if not isinstance(value, Missing)}
 
 
+def _agent(body: Body) -> Agent | None:
+    agent = body.get("agent")
+    return None if agent is None else Agent(agent["id"], agent["role"])
+
+
 _GRANT = GrantRequestSchema()
 _APPROVAL = ApprovalSchema()
 _REJECTION = RejectionSchema()
@@ -95,12 +100,11 @@ def take_offer(_query: dict[str, Any]) -> Response:
     """
 
     def act(body: Body, key: IdempotencyKey) -> Answer:
-        agent = body.get("agent")
         wanted = grants.Wanted(
             body["decision_id"],
             body["plan"],
             body.get("amount"),
-            None if agent is None else Agent(agent["id"], agent["role"]),
+            _agent(body),
         )
         granted = grants.grant(services(), principal(), wanted, key)
         if not granted.replayed:
@@ -124,7 +128,7 @@ def approve_grant(_query: dict[str, Any], grant_id: str) -> Response:
             grant_id,
             key,
             amount=body.get("amount"),
-            note=body.get("note"),
+            note=body["note"],
         ),
     )
 
@@ -153,6 +157,7 @@ def fulfil_grant(_query: dict[str, Any], grant_id: str) -> Response:
             remedy=body["remedy"],
             done=body["status"] == "done",
             external_ref=body.get("external_ref"),
+            agent=_agent(body),
         ),
     )
 
@@ -169,7 +174,8 @@ def redeem_grant(_query: dict[str, Any], grant_id: str) -> Response:
             key,
             remedy=body["remedy"],
             amount=body["amount"],
-            reference=body.get("reference"),
+            reference=body["reference"],
+            agent=_agent(body),
         ),
     )
 
@@ -190,6 +196,7 @@ def reverse_grant(_query: dict[str, Any], grant_id: str) -> Response:
             remedy=body.get("remedy"),
             amount=body.get("amount"),
             reason=body["reason"],
+            agent=_agent(body),
         ),
     )
 

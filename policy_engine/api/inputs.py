@@ -108,12 +108,22 @@ class NoQuerySchema(StrictSchema):
     unknown_code = "UNKNOWN_PARAMETER"
 
 
+class TimeQuerySchema(NoQuerySchema):
+    """A call about what happened between `from` and `to`."""
+
+    def load(self, data: Any, **options: Any) -> Any:
+        read = super().load(data, **options)
+        if "from" in read and "to" in read and read["to"] <= read["from"]:
+            raise ValidationError({"to": [Fault("EMPTY_TIME", "must lie after `from`")]})
+        return read
+
+
 class DecideQuerySchema(NoQuerySchema):
     dry_run = FlagField(metadata=_about("`true`: decide, and record nothing."))
 
 
 # `from` can't be written as a class attribute.
-ListQuerySchema = NoQuerySchema.from_dict(
+ListQuerySchema = TimeQuerySchema.from_dict(
     {
         "order": IdField(metadata=_about("Of this order.")),
         "customer": IdField(metadata=_about("Of this customer.")),

@@ -6,7 +6,7 @@ import base64
 from typing import Any, Final
 
 import orjson
-from flask import Response, request
+from flask import Response
 
 from policy_engine.api import reading, sending
 from policy_engine.api.door import services
@@ -94,14 +94,15 @@ def read_record(_query: dict[str, Any], record_id: str) -> Response:
     "GET",
     "/v1/log/checkpoint",
     scopes=_AUDIT,
-    answers={200: ("The latest; with `Accept: text/plain` the note alone", CheckpointSchema)},
+    answers={
+        200: ("The latest; with `Accept: text/plain` the note alone", CheckpointSchema, _TEXT)
+    },
     problems=(404, 422, 503),
 )
 @blueprint.arguments(NoQuerySchema, location="query")
 def read_checkpoint(_query: dict[str, Any]) -> Response:
     """The latest signed checkpoint: keep it, and nothing it covers can be changed unseen."""
-    plain = request.accept_mimetypes.best_match([JSON, _TEXT], JSON) == _TEXT
-    reading.accepts(_TEXT if plain else JSON)
+    plain = reading.accepts(JSON, _TEXT) == _TEXT
     latest = log.checkpoint(services())
     if plain:
         response = Response(latest.note, content_type="text/plain; charset=utf-8")

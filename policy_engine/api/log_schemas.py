@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from marshmallow import fields
+from marshmallow import ValidationError, fields
 
 from policy_engine.api.answers import Answer
-from policy_engine.api.inputs import CountField, FlagField, NoQuerySchema
+from policy_engine.api.inputs import CountField, FlagField, NoQuerySchema, TimeQuerySchema
 from policy_engine.usecases.decisions import DEFAULT_PAGE, MAX_PAGE
-from policy_engine.wire.fields import IdField, StrictField, TextField, TimestampField, refusal
+from policy_engine.wire.fields import (
+    Fault,
+    IdField,
+    StrictField,
+    TextField,
+    TimestampField,
+    refusal,
+)
 
 _HASH: Final = {"pattern": "^[A-Za-z0-9+/]{43}=$"}
 MAX_INDEX: Final = 2**53 - 1
@@ -57,7 +64,7 @@ class IndexField(StrictField, fields.Integer):
         return int(text)
 
 
-LogQuerySchema = NoQuerySchema.from_dict(
+LogQuerySchema = TimeQuerySchema.from_dict(
     {
         "kind": IdField(metadata=_about("Of this kind, such as `decision` or `activation`.")),
         "from": TimestampField(metadata=_about("Recorded at this instant or later.")),
@@ -89,7 +96,15 @@ class InclusionQuerySchema(NoQuerySchema):
         return read
 
 
-ConsistencyQuerySchema = NoQuerySchema.from_dict(
+class _SizesSchema(NoQuerySchema):
+    def load(self, data: Any, **options: Any) -> Any:
+        read = super().load(data, **options)
+        if read.get("to", read["from"]) < read["from"]:
+            raise ValidationError({"to": [Fault("OUT_OF_RANGE", "must not be below `from`")]})
+        return read
+
+
+ConsistencyQuerySchema = _SizesSchema.from_dict(
     {
         "from": IndexField(required=True, metadata=_about("The size of the earlier log.")),
         "to": IndexField(metadata=_about("The size of the later log; left out: now.")),

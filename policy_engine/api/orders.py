@@ -28,7 +28,7 @@ _ID = IdField()
 
 @blueprint.call(
     "PUT",
-    "/v1/orders/<path:order_id>",
+    "/v1/orders/<id:order_id>",
     scopes=(Scope.ORDERS,),
     answers={
         200: ("Another version, or the same as before", RegisteredOrderSchema),
@@ -55,7 +55,7 @@ def register_order(_query: dict[str, Any], order_id: str) -> Response:
 
 @blueprint.call(
     "GET",
-    "/v1/orders/<path:order_id>",
+    "/v1/orders/<id:order_id>",
     scopes=(Scope.ORDERS, Scope.AUDIT),
     answers={200: ("The latest version", RegisteredOrderSchema)},
     problems=(404, 422, 503),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Final, NoReturn
 
@@ -10,6 +11,7 @@ from flask import Request, g, request
 from flask.globals import request_ctx
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.http import parse_accept_header
 
 from policy_engine.api import logs
 from policy_engine.api.door import principal
@@ -119,10 +121,32 @@ def key(body: bytes, *, required: bool = True) -> IdempotencyKey | None:
     )
 
 
-def accepts(media_type: str) -> None:
-    """406 when the caller says that it can't read what the call answers with."""
-    if "HTTP_ACCEPT" in request.environ and not request.accept_mimetypes.best_match([media_type]):
-        raise problem_error(406, "NOT_ACCEPTABLE", f"this call answers in `{media_type}` only")
+def accepts(*media_types: str) -> str:
+    """The one of these that the caller likes best, the first of equals; 406 when it says that it
+    can't read any that the call answers with."""
+    header = request.environ.get("HTTP_ACCEPT")
+    if not header:
+        return media_types[0]
+    best = max(media_types, key=lambda each: _liking(header, each))
+    if _liking(header, best) <= 0:
+        offered = " or ".join(f"`{each}`" for each in media_types)
+        raise problem_error(406, "NOT_ACCEPTABLE", f"this call answers in {offered} only")
+    return best
+
+
+@functools.lru_cache(maxsize=256)
+def _liking(header: str, media_type: str) -> float:
+    """Of the most specific range that covers the type; parameters such as a charset don't count,
+    since there is only one form of each type."""
+    ranges = [
+        (name.partition(";")[0].strip().lower(), quality)
+        for name, quality in parse_accept_header(header)
+    ]
+    for wanted in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+        qualities = [quality for name, quality in ranges if name == wanted]
+        if qualities:
+            return max(qualities)
+    return 0 if ranges else 1
 
 
 class StrictParser(FlaskParser):

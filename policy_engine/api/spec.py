@@ -13,6 +13,7 @@ from policy_engine import __version__
 from policy_engine.api import problems
 from policy_engine.api.answers import ProblemSchema
 from policy_engine.api.door import SCHEME_NAME, costs, opens_to
+from policy_engine.api.entrance import PROBES
 from policy_engine.api.reading import StrictParser
 from policy_engine.usecases.principals import Scope
 
@@ -66,7 +67,7 @@ class Blueprint(flask_smorest.Blueprint):
         path: str,
         *,
         scopes: Iterable[Scope] = (),
-        answers: Mapping[int, tuple[str, type[Schema] | str]],
+        answers: Mapping[int, tuple[str, *tuple[type[Schema] | str, ...]]],
         headers: Mapping[int, Mapping[str, str]] | None = None,
         problems: Iterable[int] = (),
         key: str | None = None,
@@ -75,9 +76,9 @@ class Blueprint(flask_smorest.Blueprint):
     ) -> Callable[[_View], _View]:
         """Registers a view for a method of a path.
 
-        `answers`: status → (description, schema, or media type of a plain answer). `problems`:
-        other statuses than those of any call with a credential, an id, a body or a cost. `key`:
-        when it needs an `Idempotency-Key`. `cost`: what it takes of the client's allowance, in
+        `answers`: status → description, and of each form a schema, or the media type of a plain
+        one. `problems`: other statuses than those of any call with a credential, an id, a body or
+        a cost. `key`: when it needs an `Idempotency-Key`. `cost`: what it takes of the client's allowance, in
         units of a decision; 0: it is never limited.
         """
         open_to = tuple(scopes)
@@ -87,14 +88,15 @@ class Blueprint(flask_smorest.Blueprint):
             *((404,) if "<" in path else ()),
             *((408,) if "requestBody" in more else ()),
             *((429,) if cost else ()),
+            *(() if path in PROBES else (503,)),
             406,
             500,
         }
         document = {
             "responses": {
                 **{
-                    str(status): _answer(*what, (headers or {}).get(status, {}))
-                    for status, what in answers.items()
+                    str(status): _answer(description, forms, (headers or {}).get(status, {}))
+                    for status, (description, *forms) in answers.items()
                 },
                 **{str(status): _problem_name(status) for status in sorted(statuses)},
             },
@@ -142,15 +144,16 @@ def begin(app: Flask) -> Api:
 
 
 def _answer(
-    description: str, what: type[Schema] | str, headers: Mapping[str, str]
+    description: str, forms: Iterable[type[Schema] | str], headers: Mapping[str, str]
 ) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": description}
-    if isinstance(what, str):
-        # Of other media types a schema would be read as that of the document in it.
-        schema = {"schema": {"type": "string"}} if what.startswith("text/") else {}
-        described["content"] = {what: schema}
-    else:
-        described["content"] = {JSON: {"schema": what}}
+    content: dict[str, Any] = {}
+    for form in forms:
+        if isinstance(form, str):
+            # Of other media types a schema would be read as that of the document in it.
+            content[form] = {"schema": {"type": "string"}} if form.startswith("text/") else {}
+        else:
+            content[JSON] = {"schema": form}
+    described: dict[str, Any] = {"description": description, "content": content}
     if headers:
         described["headers"] = _headers(headers)
     return described

@@ -12,7 +12,7 @@ from policy_engine.api import reading, sending
 from policy_engine.api.answers import AmountSchema, Answer
 from policy_engine.api.door import services
 from policy_engine.api.exports import caller_name
-from policy_engine.api.inputs import NoQuerySchema
+from policy_engine.api.inputs import TimeQuerySchema
 from policy_engine.api.spec import JSON, Blueprint
 from policy_engine.core.grants import GrantStatus, Movement
 from policy_engine.usecases import statements
@@ -20,7 +20,7 @@ from policy_engine.usecases.errors import NotFoundError
 from policy_engine.usecases.principals import Scope
 from policy_engine.wire.fields import IdField, TextField, TimestampField
 
-StatementQuerySchema = NoQuerySchema.from_dict(
+StatementQuerySchema = TimeQuerySchema.from_dict(
     {
         "from": TimestampField(
             required=True, metadata={"description": "What happened at this instant or later."}
@@ -61,8 +61,8 @@ def _at(description: str) -> fields.String:
     return _text(description, format="date-time")
 
 
-def _money() -> fields.Nested:
-    return fields.Nested(AmountSchema, required=True)
+def _money(*, null: bool = False) -> fields.Nested:
+    return fields.Nested(AmountSchema, required=True, allow_none=null)
 
 
 def _rows(schema: type[Schema], description: str) -> fields.List[Any]:
@@ -162,6 +162,7 @@ class MovedSchema(Answer):
     movement = _word("What happened to the remedy.", Movement)
     remedy = _text("Its id in the grant.")
     amount = _money()
+    settles = _money(null=True)
 
 
 class MovedCapSchema(Answer):
@@ -227,7 +228,7 @@ blueprint = Blueprint("statements", __name__, description="What one customer got
 
 @blueprint.call(
     "GET",
-    "/v1/customers/<path:customer_id>/statement",
+    "/v1/customers/<id:customer_id>/statement",
     scopes=(Scope.AUDIT,),
     cost=10,
     answers={200: ("The statement", StatementSchema)},

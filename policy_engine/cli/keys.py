@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,13 +9,18 @@ import click
 
 from policy_engine.cli.database import by_option, opened_ledger
 from policy_engine.cli.frame import CommandError, ExitCode, show_json, show_table, verb
+from policy_engine.cli.ids import IdParameter, id_fault
 from policy_engine.core.request import Agent
 from policy_engine.core.times import TimeFormatError, format_timestamp, parse_duration
 from policy_engine.ledger.ledger import Ledger
 from policy_engine.ledger.shapes import Credential, CredentialTerms
-from policy_engine.packs.problems import listed
+from policy_engine.packs.problems import listed, shown
 from policy_engine.usecases.library import Library
 from policy_engine.usecases.principals import Scope
+from policy_engine.wire.problems import BadBodyError
+from policy_engine.wire.strict_json import read_json
+
+_ROSTER_BYTES = 4 * 1024 * 1024
 
 
 @click.group(epilog="\b\nExample:\n  policy-engine keys list")
@@ -30,7 +34,12 @@ def keys() -> None:
     policy-engine keys create --client office --scope approve --person u-17 --role supervisor
     """
 )
-@click.option("--client", required=True, help="The name of the program that will use the key.")
+@click.option(
+    "--client",
+    required=True,
+    type=IdParameter(),
+    help="The name of the program that will use the key.",
+)
 @click.option(
     "--scope",
     "scopes",
@@ -39,15 +48,27 @@ def keys() -> None:
     type=click.Choice([scope.value for scope in Scope]),
     help="What the key may be used for; repeat it for several.",
 )
-@click.option("--person", metavar="ID", help="The one person the key speaks for, with --role.")
-@click.option("--role", help="That person's role.")
-@click.option("--act-for", metavar="ROLE", help="Every body names its agent, up to this role.")
+@click.option(
+    "--person",
+    metavar="ID",
+    type=IdParameter(),
+    help="The one person the key speaks for, with --role.",
+)
+@click.option("--role", metavar="ROLE", type=IdParameter(), help="That person's role.")
+@click.option(
+    "--act-for",
+    metavar="ROLE",
+    type=IdParameter(),
+    help="Every body names its agent, up to this role.",
+)
 @click.option(
     "--roster",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A JSON object of agent and highest role; with --act-for.",
 )
-@click.option("--owner", metavar="ID", help="The person who answers for the key.")
+@click.option(
+    "--owner", metavar="ID", type=IdParameter(), help="The person who answers for the key."
+)
 @click.option("--expires-in", metavar="DURATION", help="An ISO 8601 duration, such as P90D.")
 @by_option
 def create(  # noqa: PLR0913 - one parameter an option
@@ -137,14 +158,19 @@ def revoke(key_id: str, by: str, output: str) -> None:
 
 def _roster(path: Path) -> dict[str, str]:
     try:
-        roster = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise CommandError(f"`{path}` is no JSON: {error}", code=ExitCode.USAGE) from None
-    texts = isinstance(roster, dict) and all(isinstance(role, str) for role in roster.values())
-    if not texts:
+        roster = read_json(path.read_bytes(), max_bytes=_ROSTER_BYTES)
+    except BadBodyError as error:
+        raise CommandError(f"`{path}`: {error.message}", code=ExitCode.USAGE) from None
+    if not isinstance(roster, dict) or not all(isinstance(role, str) for role in roster.values()):
         raise CommandError(
-            f"`{path}` must hold an object of agent and role", 'such as {"u-17": "agent"}'
+            f"`{path}` must hold an object of agent and role",
+            'such as {"u-17": "agent"}',
+            ExitCode.USAGE,
         )
+    for each in (*roster, *roster.values()):
+        fault = id_fault(each)
+        if fault is not None:
+            raise CommandError(f"`{path}`: `{shown(each)}`: {fault}", code=ExitCode.USAGE)
     return dict(roster)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import itertools
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,7 +60,7 @@ def verify(
     could not be looked at.
     """
     known = None if key is None else _key(key)
-    held = () if checkpoint is None else CheckpointFile(checkpoint).notes()
+    held = () if checkpoint is None else _held(checkpoint)
     with opened_services() as services, progress_bar("verifying") as progress:
         report = verifying.verify(
             services,
@@ -73,6 +75,22 @@ def verify(
     else:
         _show(report)
     ctx.exit(_CODES[report.verdict])
+
+
+def _held(path: Path) -> Iterator[str]:
+    def warn() -> None:
+        text = f"warning: text in `{path}` that is no whole checkpoint is passed over"
+        click.echo(text, err=True)
+
+    notes = CheckpointFile(path).notes(warn)
+    first = next(notes, None)
+    if first is None:
+        raise CommandError(
+            f"`{path}` holds no checkpoint, so there is nothing to compare the log with",
+            "save what `policy-engine log checkpoint` prints, as it is",
+            ExitCode.USAGE,
+        )
+    return itertools.chain((first,), notes)
 
 
 def _key(path: Path) -> VerifierKey:

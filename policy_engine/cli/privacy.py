@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from policy_engine.cli.database import by_option, opened_services
@@ -28,7 +26,7 @@ def erase(customer_id: str, yes: bool, by: str, output: str) -> None:
     Totals, caps and proofs stay; the erasure is recorded. Backups still hold the key until they
     are thrown away.
     """
-    if not yes and sys.stdin.isatty():
+    if not yes:
         click.confirm("this can't be undone; erase the customer?", abort=True, err=True)
     with opened_services() as services:
         erasure = erase_customer(services, customer_id, by)

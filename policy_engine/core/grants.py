@@ -184,11 +184,19 @@ def fold(
     return GrantState(states, tuple(entries), pending_until)
 
 
+def settled_minor(entry: Entry, entries: Sequence[Entry]) -> int | None:
+    """What was set aside and doesn't wait any more since this entry; None where it settles none.
+    More than the entry's own amount where only a part was approved, or nothing."""
+    if entry.movement in _SETTLES and entry.against is not None:
+        return entries[entry.against].minor
+    return None
+
+
 def _after(state: RemedyState, position: int, entries: Sequence[Entry]) -> RemedyState:
     entry = entries[position]
-    if entry.movement in _SETTLES and entry.against is not None:
-        pending = state.pending - entries[entry.against].minor
-        state = replace(state, pending=pending, waits=False)
+    settled = settled_minor(entry, entries)
+    if settled is not None:
+        state = replace(state, pending=state.pending - settled, waits=False)
     match entry.movement:
         case Movement.RESERVE:
             return replace(state, pending=state.pending + entry.minor, waits=True)

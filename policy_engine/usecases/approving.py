@@ -38,7 +38,7 @@ def approve(
     key: IdempotencyKey,
     *,
     amount: Money | None,
-    note: str | None,
+    note: str,
 ) -> Answer:
     """Give what waits, or as much of it as `amount`; the rest is rejected. Raises as `move`."""
 

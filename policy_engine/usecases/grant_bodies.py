@@ -17,6 +17,7 @@ from policy_engine.core.grants import (
     GrantState,
     Movement,
     RemedyState,
+    settled_minor,
 )
 from policy_engine.core.times import format_duration, format_timestamp
 from policy_engine.ledger.grant_shapes import Grant, Happened, StoredGrant
@@ -71,7 +72,7 @@ def grant_body(
             if show_pack_caps or each.cap.scope is not CapScope.PACK
         ],
         "entries": [
-            _entry(entry, by, grant.currency)
+            _entry(entry, settled_minor(entry, state.entries), by, grant.currency)
             for entry, by in zip(state.entries, happened, strict=True)
         ],
         "audit": {"record": audit_id, "digest": digests[audit_id]},
@@ -252,11 +253,12 @@ def _fulfilment(each: RemedyState, state: GrantState, happened: Sequence[Happene
     return {"status": _FULFILMENT[movement], "external_ref": external_ref}
 
 
-def _entry(entry: Entry, by: Happened, currency: str) -> Json:
+def _entry(entry: Entry, settled: int | None, by: Happened, currency: str) -> Json:
     return {
         "movement": entry.movement.value,
         "remedy": entry.remedy,
         "amount": money_body(entry.minor, currency),
+        "settles": None if settled is None else money_body(settled, currency),
         "at": format_timestamp(entry.at),
         "actor": by.actor,
         "note": by.said.get("note") or by.said.get("reason"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from policy_engine.core.grant_moves import fulfilled, redeemed, reversed_
 from policy_engine.core.money import Money
+from policy_engine.core.request import Agent
 from policy_engine.ledger.shapes import Answer, IdempotencyKey
+from policy_engine.usecases.cases import agent_of
 from policy_engine.usecases.moving import Moving, Said, Written, move
 from policy_engine.usecases.principals import Principal
 from policy_engine.usecases.services import Services
@@ -20,11 +22,12 @@ def report_fulfilment(
     remedy: str,
     done: bool,
     external_ref: str | None,
+    agent: Agent | None = None,
 ) -> Answer:
     """A remedy was carried out, or failed. Raises as `move`."""
 
     def act(moving: Moving) -> Written:
-        said = _by(caller, {"external_ref": external_ref})
+        said = _by(caller, agent, moving, {"external_ref": external_ref})
         return moving.write("fulfil", fulfilled(moving.state, remedy, done, moving.now), said)
 
     return move(services, caller, key, grant_id, act, holds=False)
@@ -38,14 +41,15 @@ def redeem(
     *,
     remedy: str,
     amount: Money,
-    reference: str | None,
+    reference: str,
+    agent: Agent | None = None,
 ) -> Answer:
     """The customer used a coupon or store credit, or part of it. Raises as `move`."""
 
     def act(moving: Moving) -> Written:
         minor = _minor(amount, moving)
         added = redeemed(moving.state, remedy, minor, moving.now)
-        return moving.write("redeem", added, _by(caller, {"reference": reference}))
+        return moving.write("redeem", added, _by(caller, agent, moving, {"reference": reference}))
 
     return move(services, caller, key, grant_id, act, holds=False)
 
@@ -59,21 +63,26 @@ def reverse(
     remedy: str | None,
     amount: Money | None,
     reason: str,
+    agent: Agent | None = None,
 ) -> Answer:
     """Take back what has not been redeemed, or part of it. Raises as `move`."""
 
     def act(moving: Moving) -> Written:
         minor = None if amount is None else _minor(amount, moving)
         added = reversed_(moving.state, remedy, minor, moving.now)
-        return moving.write("reverse", added, _by(caller, {"reason": reason}))
+        return moving.write("reverse", added, _by(caller, agent, moving, {"reason": reason}))
 
     return move(services, caller, key, grant_id, act)
 
 
-def _by(caller: Principal, texts: dict[str, str | None]) -> Said:
+def _by(
+    caller: Principal, named: Agent | None, moving: Moving, texts: dict[str, str | None]
+) -> Said:
     said = {name: text for name, text in texts.items() if text is not None}
     references = tuple(said[name] for name in ("external_ref",) if name in said)
     person = caller.person
+    if named is not None:
+        person = agent_of(caller, named, moving.packs.active)
     return Said(
         actor=caller.client if person is None else person.id,
         client=caller.client,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from policy_engine.core.grants import Movement, fold
+from policy_engine.core.grants import Movement, fold, settled_minor
 from policy_engine.core.times import format_timestamp
 from policy_engine.ledger.history import Place, RecordedEntry, RecordedGrant
 from policy_engine.ledger.shapes import Sealed
@@ -156,6 +156,7 @@ class _Writing:
     def _move(self, of: RecordedGrant, moved: Sequence[RecordedEntry]) -> Json:
         record = orjson.loads(moved[0].content)
         currency = of.grant.currency
+        entries = [each.entry for each in of.entries]
         return {
             "at": format_timestamp(moved[0].entry.at),
             "by": moved[0].actor,
@@ -165,8 +166,10 @@ class _Writing:
                     "movement": each.entry.movement.value,
                     "remedy": each.entry.remedy,
                     "amount": money_body(each.entry.minor, currency),
+                    "settles": None if settled is None else money_body(settled, currency),
                 }
                 for each in moved
+                for settled in [settled_minor(each.entry, entries)]
             ],
             "caps": _caps(record["caps"], currency),
             "proof": _proof(moved[0].place),

@@ -244,7 +244,16 @@ def test_an_answer_that_the_caller_cant_read(shared_api: Api) -> None:
     for accept in ("text/html", "application/xml", "application/json;q=0"):
         answer = shared_api.decide(key, headers={"Accept": accept})
         assert (answer.status_code, answer.json["code"]) == (406, "NOT_ACCEPTABLE")
-    for accept in ("*/*", "application/*", "text/html, application/json;q=0.5"):
+    refused = shared_api.decide(key, headers={"Accept": "application/json; a=b; q=0, */*"})
+    assert refused.status_code == 406
+    for accept in (
+        "*/*",
+        "application/*",
+        "text/html, application/json;q=0.5",
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=utf-8;q=0.5",
+        "",
+    ):
         assert shared_api.decide(key, headers={"Accept": accept}).status_code == 201
 
 

@@ -122,6 +122,31 @@ def test_terms_that_contradict_are_refused(
     assert run("keys", "create", "--client", "x", "--scope", "decide", *words).exit_code == 2
 
 
+@pytest.mark.parametrize("option", ["--client", "--person", "--role", "--owner", "--act-for"])
+@pytest.mark.parametrize("text", ["", "a\nb", "x" * 129, "é" * 65], ids=str.isascii)
+def test_a_key_is_for_somebody_who_has_an_id(
+    run: Run, embedded: Path, option: str, text: str
+) -> None:
+    words = {"--client": "x", "--scope": "decide", "--person": "u", "--role": "agent"}
+    if option == "--act-for":
+        del words["--person"], words["--role"]
+    pairs = [part for pair in {**words, option: text}.items() for part in pair]
+    result = run("keys", "create", *pairs)
+    assert (result.exit_code, f"'{option}'" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "roster", ['{"u-2": "agent", "u-2": "boss"}', '{"": "agent"}', '{"u-2": ""}', '["u-2"]', "{"]
+)
+def test_a_roster_that_could_be_read_in_two_ways_is_refused(
+    run: Run, embedded: Path, tmp_path: Path, roster: str
+) -> None:
+    (tmp_path / "roster.json").write_text(roster)
+    words = ("--client", "x", "--scope", "decide", "--act-for", "boss")
+    result = run("keys", "create", *words, "--roster", tmp_path / "roster.json")
+    assert (result.exit_code, "roster.json" in result.stderr) == (2, True)
+
+
 def test_an_unknown_key_is_a_failure(run: Run, embedded: Path) -> None:
     run("db", "upgrade")
     result = run("keys", "revoke", "0000000000000000")

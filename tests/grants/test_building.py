@@ -70,9 +70,9 @@ def waiting(shop: Shop, number: int) -> dict[str, Any]:
 
 def moves(shop: Shop, grant: dict[str, Any]) -> list[Callable[[], Any]]:
     """Everything that can happen to a grant of which 10.00 were given and 30.00 wait."""
-    coupon = {"remedy": "coupon"}
+    used = {"remedy": "coupon", "amount": money("1.00"), "reference": "SO-2"}
     return [
-        lambda: shop.move(shop.settle, grant, "redemptions", amount=money("1.00"), **coupon),
+        lambda: shop.move(shop.settle, grant, "redemptions", **used),
         lambda: shop.move(shop.settle, grant, "reversals", amount=money("2.00"), reason="r"),
         lambda: shop.approve(shop.supervisor, grant, amount=money("17.00")),
         lambda: shop.move(shop.settle, grant, "reversals", reason="r"),

@@ -70,13 +70,18 @@ EVERYBODY = (
     Who("the packs' keeper", ("packs", "simulate", "decide"), "ops"),
 )
 
+
+def used(amount: str) -> dict[str, Any]:
+    return {"remedy": "coupon", "amount": money(amount), "reference": "SO-2"}
+
+
 CALLS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "approve": ("POST", "approve", {"note": "n"}),
-    "approve a part": ("POST", "approve", {"amount": money("1.00")}),
+    "approve a part": ("POST", "approve", {"amount": money("1.00"), "note": "n"}),
     "reject": ("POST", "reject", {"reason": "r"}),
-    "done": ("POST", "fulfilments", {"remedy": "coupon", "status": "done"}),
+    "done": ("POST", "fulfilments", {"remedy": "coupon", "status": "done", "external_ref": None}),
     "failed": ("POST", "fulfilments", {"remedy": "coupon", "status": "failed"}),
-    "redeem": ("POST", "redemptions", {"remedy": "coupon", "amount": money("1.00")}),
+    "redeem": ("POST", "redemptions", used("1.00")),
     "reverse": ("POST", "reversals", {"reason": "r"}),
     "reverse a part": ("POST", "reversals", {"reason": "r", "amount": money("1.00")}),
     "read": ("GET", "", None),
@@ -162,12 +167,8 @@ class Grants:
                 (self._settle, "reversals", {"reason": "r"}),
                 (self._agent, "reject", {"reason": "r"}),
             ],
-            "used in part": [
-                (self._settle, "redemptions", {"remedy": "coupon", "amount": money("2.00")})
-            ],
-            "used up": [
-                (self._settle, "redemptions", {"remedy": "coupon", "amount": money("5.00")})
-            ],
+            "used in part": [(self._settle, "redemptions", used("2.00"))],
+            "used up": [(self._settle, "redemptions", used("5.00"))],
             "failed": [(self._settle, "fulfilments", {"remedy": "coupon", "status": "failed"})],
             "reversed": [(self._settle, "reversals", {"reason": "r"})],
         }

@@ -431,6 +431,21 @@ def test_nobody_approves_by_acting_for_somebody(shop: Shop) -> None:
     assert named.status_code == 422, "an approver is the credential's, never the body's"
 
 
+def test_whoever_settles_for_somebody_does_it_in_their_role_and_not_above_its_own(
+    shop: Shop,
+) -> None:
+    grant = shop.granted(shop.agent)
+    plug_in = act_for(shop, "settle")
+    words = {"remedy": "coupon", "amount": money("1.00"), "reason": "r"}
+    above = shop.move(plug_in, grant, "reversals", agent={"id": "F-1", "role": "finance"}, **words)
+    assert code(above) == (403, "ROLE_ABOVE_CEILING")
+    named = shop.move(plug_in, grant, "reversals", agent=AGENT, **words)
+    assert (named.status_code, named.json["entries"][-1]["actor"]) == (201, AGENT["id"])  # type: ignore[index]
+    by_itself = shop.move(plug_in, grant, "reversals", **words)
+    assert by_itself.json["entries"][-1]["actor"] == "desk"  # type: ignore[index]
+    shop.check()
+
+
 def test_who_answers_for_the_asking_credential_does_not_approve(shop: Shop) -> None:
     # S-1 owns the plug-in and asks through it under another's name.
     plug_in = act_for(shop, "decide", "grant", owner="S-1")
@@ -586,7 +601,9 @@ def test_a_refund_reversed_and_given_again_is_given_once(shop: Shop) -> None:
             assert back.status_code == 201, back.json
         assert code(shop.move(shop.settle, grant, "reversals", reason="x"))[0] == 409
         assert code(
-            shop.move(shop.settle, grant, "fulfilments", remedy="refund", status="done")
+            shop.move(
+                shop.settle, grant, "fulfilments", remedy="refund", status="done", external_ref=None
+            )
         ) == (409, "NOT_GRANTED")
         assert used(shop) == money("0.00")
     last = shop.granted(shop.agent, REFUND, **BROKEN, order__lines=lines)

@@ -47,6 +47,10 @@ def test_part_of_what_waits_is_approved_and_the_rest_is_given_back(shop_on_both:
     assert answer.status_code == 201, answer.json
     assert (answer.json["granted"], answer.json["pending"]) == (money("22.34"), money("0.00"))
     assert shop.cap("order_total")["used"] == money("22.34")
+    approved = [each for each in answer.json["entries"] if each["note"] == "fine"]
+    assert [(each["amount"], each["settles"]) for each in approved] == [
+        (money("12.34"), money("30.00"))
+    ]
     again = shop.approve(shop.supervisor, grant)
     assert (again.status_code, again.json["code"], again.json["state"]) == (
         409,
@@ -63,6 +67,7 @@ def test_a_rejected_grant_holds_nothing(shop_on_both: Shop) -> None:
     assert rejected.status_code == 201
     assert (rejected.json["status"], rejected.json["pending"]) == ("granted", money("0.00"))
     assert rejected.json["entries"][-1]["note"] == "too much"
+    assert rejected.json["entries"][-1]["settles"] == grant["pending"]
     assert shop.cap("order_total")["used"] == money("10.00")
     shop.check()
 
@@ -204,7 +209,7 @@ def test_an_unused_coupon_expires_after_three_days_of_grace(
 ) -> None:
     shop = shop_on_both
     grant = shop.granted(shop.agent)
-    use = {"remedy": "coupon", "amount": money("10.00")}
+    use = {"remedy": "coupon", "amount": money("10.00"), "reference": "SO-2"}
     with later(shop, timedelta(days=92), monkeypatch):
         late = shop.move(shop.settle, grant, "redemptions", **use)
         assert late.json["redeemed"] == money("10.00")
@@ -241,7 +246,8 @@ def test_an_act_and_the_credit_beside_it_are_one_grant(shop: Shop) -> None:
     grant = shop.granted(shop.agent, "broken/keep_and_credit", **BROKEN)
     assert [each["remedy"] for each in grant["remedies"]] == ["keep_item", "store_credit"]
     assert grant["granted"] == money("80.00")
-    refused = shop.move(shop.settle, grant, "redemptions", remedy="keep_item", amount=money("1.00"))
+    used = {"remedy": "keep_item", "amount": money("1.00"), "reference": "SO-2"}
+    refused = shop.move(shop.settle, grant, "redemptions", **used)
     assert (refused.status_code, refused.json["code"]) == (409, "NOT_REDEEMABLE")
     unknown = shop.move(shop.settle, grant, "reversals", remedy="coupon", reason="?")
     assert (unknown.status_code, unknown.json["code"]) == (409, "UNKNOWN_REMEDY")
@@ -317,3 +323,32 @@ def test_a_second_taking_is_first_of_all_that(shop: Shop) -> None:
         again = shop.take(shop.agent, decision, plan, **more)
         assert (again.status_code, again.json["code"]) == (409, "ALREADY_GRANTED")
         assert again.json["grant_id"] == taken.json["grant_id"]
+
+
+@pytest.mark.parametrize(
+    ("move", "body", "pointer"),
+    [
+        ("approve", {}, "/note"),
+        ("approve", {"note": ""}, "/note"),
+        ("approve", {"note": None}, "/note"),
+        ("redemptions", {"remedy": "coupon", "amount": money("1.00")}, "/reference"),
+        ("fulfilments", {"remedy": "coupon", "status": "done"}, "/external_ref"),
+        ("reject", {}, "/reason"),
+        ("reversals", {}, "/reason"),
+    ],
+)
+def test_whoever_moves_a_grant_says_why_or_what_for(
+    shop: Shop, move: str, body: dict[str, Any], pointer: str
+) -> None:
+    grant = shop.granted(shop.bot)
+    key = shop.supervisor if move in ("approve", "reject") else shop.settle
+    answer = shop.move(key, grant, move, **body)
+    assert answer.status_code == 422
+    assert [each["pointer"] for each in answer.json["errors"]] == [pointer]
+
+
+def test_a_failure_needs_no_reference_of_the_shops(shop: Shop) -> None:
+    grant = shop.granted(shop.bot)
+    failed = shop.move(shop.settle, grant, "fulfilments", remedy="coupon", status="failed")
+    assert failed.status_code == 201
+    assert failed.json["remedies"][0]["fulfilment"] == {"status": "failed", "external_ref": None}

@@ -217,11 +217,13 @@ def test_an_order_that_was_never_registered_is_not_there(shop: Shop) -> None:
 
 
 def test_an_order_id_may_hold_a_slash(shop: Shop) -> None:
-    order = {**ORDER, "id": "SO/1 a"}
-    assert register(shop, order, order_id="SO%2F1%20a").status_code == 201
-    body = late_order(order={"id": "SO/1 a"})
-    del body["agent"]
-    assert shop.api.decide(shop.agent, body).json["plans"][0]["plan"] == COUPON
+    for id_, address in (("SO/1 a", "SO%2F1%20a"), ("/x/", "%2Fx/")):
+        assert register(shop, {**ORDER, "id": id_}, order_id=address).status_code == 201
+        read = shop.api.send("GET", f"/v1/orders/{address}", shop.orders)
+        assert read.json["order"]["id"] == id_
+        body = late_order(order={"id": id_})
+        del body["agent"]
+        assert shop.api.decide(shop.agent, body).json["plans"][0]["plan"] == COUPON
 
 
 def test_the_record_of_a_registration_names_no_customer(shop: Shop) -> None:

@@ -110,6 +110,25 @@ def test_what_is_another_clients_looks_like_nothing_at_all(
     }
 
 
+def test_bytes_that_fit_no_character_are_nobodys_id(fortress: Fortress) -> None:
+    # Read leniently, each of them would be the id of this order.
+    order = {"id": "\ufffd", "currency": "CNY", "lines": [{"id": "1", "paid": "1.00"}]}
+    body = json.dumps({"order": order, "customer": {"id": "C-1"}}).encode()
+    keeper = fortress.key("orders", "audit")
+    key = {"Idempotency-Key": "order-of-one"}
+    registered = fortress.send("PUT", "/v1/orders/%EF%BF%BD", keeper, body=body, headers=key)
+    assert registered.status == 201
+    for method, path in (
+        ("GET", "/v1/orders/%ff"),
+        ("PUT", "/v1/orders/%ff"),
+        ("GET", "/v1/customers/%C3/statement?from=2026-01-01T00:00:00Z"),
+        ("GET", "/v1/caps?order=%ff"),
+        ("GET", "/v1/grants?agent=a&order=%ED%A0%80"),
+    ):
+        answer = fortress.send(method, path, keeper, body=body if method == "PUT" else None)
+        assert (answer.status, answer.json["code"]) == (400, "NOT_UTF8"), path
+
+
 def test_what_is_another_clients_takes_as_long_as_what_is_not_there(fortress: Fortress) -> None:
     theirs = fortress.decided(fortress.key("decide", client="victim"))["decision_id"]
     ours = fortress.key("decide", client="thief")

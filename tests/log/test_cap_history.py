@@ -570,6 +570,6 @@ def test_headroom_that_is_given_back_by_a_report_is_found(
     monkeypatch.setattr(
         settling, "fulfilled", lambda state, *_: rejected(state, state.entries[0].at)
     )
-    done = {"remedy": "coupon", "status": "done"}
+    done = {"remedy": "coupon", "status": "done", "external_ref": "CODE-1"}
     assert shop.move(shop.settle, waits, "fulfilments", **done).status_code == 201
     assert "changes what is held of caps, which no `fulfil` does" in found(shop)

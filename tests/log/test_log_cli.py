@@ -27,8 +27,8 @@ def run(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", sqlite_url)
     monkeypatch.setenv("POLICY_ENGINE_SECRET_KEY", SECRET)
 
-    def run_one(*arguments: str) -> Result:
-        return CliRunner().invoke(main, arguments)
+    def run_one(*arguments: str, given: str = "") -> Result:
+        return CliRunner().invoke(main, arguments, input=given)
 
     return run_one
 
@@ -100,6 +100,17 @@ def test_verify_takes_what_an_auditor_holds(
     sequence(decided)
     good = run("log", "verify", "--checkpoint", str(held), "--key", str(key))
     assert good.exit_code == 0, good.output
+    assert "1 held checkpoints" in good.stdout
+
+    whole = held.read_text()
+    for without in ("", "junk\n", whole[:60], key.read_text()):
+        held.write_text(without)
+        empty = run("log", "verify", "--checkpoint", str(held))
+        assert (empty.exit_code, "holds no checkpoint" in empty.stderr) == (2, True)
+    held.write_text(whole + whole[:60])
+    warned = run("log", "verify", "--checkpoint", str(held))
+    assert (warned.exit_code, "no whole checkpoint" in warned.stderr) == (0, True)
+    held.write_text(whole)
 
     other = tmp_path / "other.pub"
     other.write_text("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")
@@ -121,10 +132,14 @@ def test_tail_prints_the_last_entries(decided: Services, run: Run) -> None:
 
 
 def test_erase_is_typed_once_and_recorded(decided: Services, run: Run) -> None:
-    shown = run("privacy", "erase", "customer-4", "--by", "officer")
+    for answer in ("", "n\n"):
+        asked = run("privacy", "erase", "customer-4", given=answer)
+        assert asked.exit_code == 1
+        assert "erased" not in asked.stdout
+    shown = run("privacy", "erase", "customer-4", "--by", "officer", "--yes")
     assert shown.exit_code == 0, shown.output
     assert "1 decisions" in shown.output
-    again = run("privacy", "erase", "customer-4")
+    again = run("privacy", "erase", "customer-4", given="y\n")
     assert again.exit_code == 1
     assert "nothing personal is kept" in again.output
     sequence(decided)

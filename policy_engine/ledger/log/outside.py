@@ -6,7 +6,7 @@ It is what a restored backup of the database can't take back; keep it on another
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from policy_engine.ledger.errors import LedgerError
@@ -39,8 +39,9 @@ class CheckpointFile:
         notes = list(notes_in(tail.decode("utf-8", "replace")))
         return notes[-1] if notes else None
 
-    def notes(self) -> Iterator[str]:
-        """Every whole note, oldest first, one at a time however long the file is."""
+    def notes(self, passed_over: Callable[[], None] = lambda: None) -> Iterator[str]:
+        """Every whole note, oldest first, one at a time however long the file is. `passed_over`
+        is told of text that is none, such as the half that a crash has left."""
         try:
             with self.path.open(encoding="utf-8", errors="replace") as file:
                 rest = ""
@@ -48,8 +49,8 @@ class CheckpointFile:
                     rest += piece
                     *whole, rest = _cut(rest)
                     for part in whole:
-                        yield from notes_in(part)
-                yield from notes_in(rest)
+                        yield from _told(part, passed_over)
+                yield from _told(rest, passed_over)
         except OSError as error:
             raise CheckpointFileError(f"can't read `{self.path}`: {error.strerror}") from error
 
@@ -65,6 +66,12 @@ class CheckpointFile:
                 os.close(descriptor)
         except OSError as error:
             raise CheckpointFileError(f"can't write `{self.path}`: {error.strerror}") from error
+
+
+def _told(text: str, passed_over: Callable[[], None]) -> Iterator[str]:
+    if NOTE.sub("", text).strip():
+        passed_over()
+    return notes_in(text)
 
 
 def _cut(text: str) -> list[str]:

@@ -52,8 +52,9 @@ def _verify(
         keys = _keys(connection, key, report)
         walk = Walk(connection, keys, checks, report)
         walk.run(progress)
-        for note in held:
+        for number, note in enumerate(held, 1):
             _hold(walk, note, keys, report)
+            report.counts["held checkpoints"] = number
 
 
 def _keys(

@@ -78,8 +78,8 @@ class Blueprint(flask_smorest.Blueprint):
 
         `answers`: status → description, and of each form a schema, or the media type of a plain
         one. `problems`: other statuses than those of any call with a credential, an id, a body or
-        a cost. `key`: when it needs an `Idempotency-Key`. `cost`: what it takes of the client's allowance, in
-        units of a decision; 0: it is never limited.
+        a cost. `key`: when it needs an `Idempotency-Key`. `cost`: what it takes of the client's
+        allowance, in units of a decision; 0: it is never limited.
         """
         open_to = tuple(scopes)
         statuses = {

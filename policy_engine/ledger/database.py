@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DatabaseError,
     DBAPIError,
     InterfaceError,
     InternalError,
@@ -164,6 +165,8 @@ def failures_told() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise UnavailableError("the connection to the database broke") from error
+        if type(error) is DatabaseError:  # of SQLite, whose file isn't one or can't be read
+            raise LedgerError(f"the database is damaged, or is none: {error.orig}") from error
         raise
 
 

@@ -147,6 +147,19 @@ def test_a_roster_that_could_be_read_in_two_ways_is_refused(
     assert (result.exit_code, "roster.json" in result.stderr) == (2, True)
 
 
+def test_a_file_that_is_no_database_is_told_in_a_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "junk.db").write_text("no database")
+    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", f"sqlite:///{tmp_path / 'junk.db'}")
+    monkeypatch.setenv("POLICY_ENGINE_SECRET_KEY", SECRET)
+    for words in (("db", "check"), ("keys", "list"), ("ledger", "check")):
+        result = run(*words)
+        assert result.exit_code == 1
+        assert "is damaged, or is none" in result.stderr
+        assert "sqlalche" not in result.stderr
+
+
 def test_an_unknown_key_is_a_failure(run: Run, embedded: Path) -> None:
     run("db", "upgrade")
     result = run("keys", "revoke", "0000000000000000")

@@ -18,7 +18,6 @@ from policy_engine.core.grants import (
     GrantState,
     Movement,
     RemedyState,
-    moved_shares,
 )
 from policy_engine.core.money import Money, split
 from policy_engine.core.policy import WHOLE_ONLY
@@ -212,14 +211,15 @@ def _movement(state: RemedyState, movement: Movement, minor: int, now: datetime)
 def _taken_from(state: RemedyState, movement: Movement, minor: int, now: datetime) -> list[Entry]:
     """Entries that take `minor` from the posts, the newest first, each in its own window."""
     entries: list[Entry] = []
-    left, shares = minor, state.shares
-    for position, counted_at, most in reversed(state.posts):
-        taken = min(left, most)
+    left, later = minor, state.remedy.kind in REDEEMED_LATER
+    for post in reversed([each for each in state.posts if later or each.failed]):
+        taken = min(left, post.left)
         if taken == 0 and (left or entries):
             continue
-        fallen = cut_shares(taken, shares) if movement is Movement.REVERSE else ()
-        entries.append(Entry(state.remedy.id, movement, taken, fallen, now, counted_at, position))
-        shares = moved_shares(shares, fallen, -1)
+        fallen = cut_shares(taken, post.shares) if movement is Movement.REVERSE else ()
+        entries.append(
+            Entry(state.remedy.id, movement, taken, fallen, now, post.counted_at, post.position)
+        )
         left -= taken
     return entries
 

@@ -88,6 +88,20 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Post:
+    """What one entry gave of a remedy, less what was taken back of it or expired."""
+
+    position: int
+    """Of the entry in its grant."""
+    counted_at: datetime
+    left: int
+    shares: tuple[Share, ...]
+    """Where it falls, lines that bear nothing of it included."""
+    failed: bool = False
+    """Reported not carried out, and not reported done since. What was given later isn't."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemedyState:
     """What has become of one remedy."""
 
@@ -102,24 +116,22 @@ class RemedyState:
     given: bool = False
     taken_back: bool = False
     """All that was given has been reversed."""
-    failed: bool = False
     refused: Movement | None = None
     """REJECT or LAPSE, where a reserve was given back."""
     granted_at: datetime | None = None
-    posts: tuple[tuple[int, datetime, int], ...] = ()
-    """(position of the entry, counted_at, what is left of it) for each post."""
-    shares: tuple[Share, ...] = ()
-    """Where what was given, less what was reversed, falls; what waits is not part of it."""
+    posts: tuple[Post, ...] = ()
 
     @property
     def usable(self) -> int:
         """What could still be redeemed, reversed or expire."""
-        gone = self.redeemed if self.remedy.kind in REDEEMED_LATER else self._done
-        return self.granted - gone - self.reversed - self.expired
+        if self.remedy.kind in REDEEMED_LATER:
+            return self.granted - self.redeemed - self.reversed - self.expired
+        return sum(post.left for post in self.posts if post.failed)
 
     @property
-    def _done(self) -> int:
-        return 0 if self.failed else self.granted - self.reversed
+    def failed(self) -> bool:
+        """Whether some of what was given was reported failed."""
+        return any(post.failed for post in self.posts)
 
     @property
     def held(self) -> int:
@@ -207,8 +219,10 @@ def _after(state: RemedyState, position: int, entries: Sequence[Entry]) -> Remed
                 given=True,
                 taken_back=False,
                 granted_at=entry.at,
-                posts=(*state.posts, (position, entry.counted_at, entry.minor)),
-                shares=moved_shares(state.shares, entry.shares, 1),
+                posts=(
+                    *state.posts,
+                    Post(position, entry.counted_at, entry.minor, entry.shares),
+                ),
             )
         case Movement.REJECT | Movement.LAPSE:
             return replace(state, refused=entry.movement)
@@ -221,25 +235,35 @@ def _after(state: RemedyState, position: int, entries: Sequence[Entry]) -> Remed
                 reversed=back,
                 taken_back=back == state.granted,
                 posts=_less(state.posts, entry),
-                shares=moved_shares(state.shares, entry.shares, -1),
             )
         case Movement.EXPIRE:
             expired = state.expired + entry.minor
             return replace(state, expired=expired, posts=_less(state.posts, entry))
         case Movement.FULFIL | Movement.FAIL:
-            return replace(state, failed=entry.movement is Movement.FAIL)
+            failed = entry.movement is Movement.FAIL
+            return replace(
+                state, posts=tuple([replace(post, failed=failed) for post in state.posts])
+            )
 
 
 _SETTLES = frozenset({Movement.POST, Movement.REJECT, Movement.LAPSE})
 """Movements whose `against`, where they have one, is the reserve they settle."""
 
 
-def _less(
-    posts: tuple[tuple[int, datetime, int], ...], entry: Entry
-) -> tuple[tuple[int, datetime, int], ...]:
+def _less(posts: Iterable[Post], entry: Entry) -> tuple[Post, ...]:
+    """The posts after an entry has taken from one of them."""
+    gone = {share.line: share.minor for share in entry.shares}
     return tuple(
-        (at, counted_at, left - entry.minor if at == entry.against else left)
-        for at, counted_at, left in posts
+        post
+        if post.position != entry.against
+        else replace(
+            post,
+            left=post.left - entry.minor,
+            shares=tuple(
+                Share(share.line, share.minor - gone.get(share.line, 0)) for share in post.shares
+            ),
+        )
+        for post in posts
     )
 
 
@@ -260,7 +284,7 @@ def effects(before: GrantState, added: Sequence[Entry]) -> tuple[Effect, ...]:
         if entry.movement in (Movement.RESERVE, Movement.POST):
             found.append(Effect(entry.remedy, entry.minor, 1, entry.counted_at))
         elif entry.movement is Movement.REVERSE:
-            left = sum(left for at, _, left in state.posts if at == entry.against)
+            left = sum(post.left for post in state.posts if post.position == entry.against)
             presence = -1 if left == 0 else 0
             found.append(Effect(entry.remedy, -entry.minor, presence, entry.counted_at))
         elif entry.movement is Movement.EXPIRE:
@@ -281,10 +305,3 @@ def money_back(before: GrantState, added: Sequence[Entry]) -> tuple[tuple[str, S
         sign = -1 if entry.movement is Movement.REVERSE else 1
         found += [(entry.remedy, Share(each.line, sign * each.minor)) for each in entry.shares]
     return tuple((remedy, share) for remedy, share in found if share.minor)
-
-
-def moved_shares(held: Sequence[Share], moved: Sequence[Share], sign: int) -> tuple[Share, ...]:
-    by_line = {share.line: share.minor for share in held}
-    for share in moved:
-        by_line[share.line] = by_line.get(share.line, 0) + sign * share.minor
-    return tuple(Share(line, minor) for line, minor in by_line.items() if minor)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, select, text
 from policy_engine.ledger.errors import SchemaError
 from policy_engine.ledger.tables import INSTANCE
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest of the migrations. They are numbered in their order."""
 _UPGRADE: Final = "run `policy-engine db upgrade`"
 _VERSION: Final = text("SELECT version_num FROM alembic_version")

@@ -98,7 +98,7 @@ def redeemed_minor(state: RemedyState) -> int:
     """What can't be taken back any more; all but coupons and credit is redeemed when granted."""
     if state.remedy.kind in REDEEMED_LATER:
         return state.redeemed
-    return 0 if state.failed else state.granted - state.reversed
+    return state.granted - state.reversed - state.usable
 
 
 def cap_body(reading: CapReading, currency: str) -> Json:

@@ -113,18 +113,39 @@ def check(state: GrantState, ledger: Ledger, offer: tuple[OfferPart, ...], paid:
         assert each.held == sum(v for (r, _), v in ledger.value.items() if r == name)
         present = sum(v for (r, _), v in ledger.presence.items() if r == name)
         assert (present > 0) == each.counts
-        assert sum(left for _, _, left in each.posts) == (
+        assert sum(post.left for post in each.posts) == (
             each.granted - each.reversed - each.expired
         )
         if each.remedy.kind in MONEY_BACK:
-            assert sum(share.minor for share in each.shares) == each.granted - each.reversed
-            assert all(share.minor >= 0 for share in each.shares)
+            shares = [share for post in each.posts for share in post.shares]
+            assert sum(share.minor for share in shares) == each.granted - each.reversed
+            assert all(share.minor >= 0 for share in shares)
         if each.remedy.kind not in REDEEMED_LATER:
             assert each.redeemed == each.expired == 0
+            assert each.usable == given_before_a_failure(state, name) - each.reversed
     assert min(ledger.value.values(), default=0) >= 0, "a window went below zero"
     assert min(ledger.presence.values(), default=0) >= 0
     for line, minor in enumerate(paid, 1):
         assert 0 <= ledger.lines[str(line)] <= minor, "money back beyond its line"
+
+
+def given_before_a_failure(state: GrantState, name: str) -> int:
+    """All that was ever given of a remedy by the time that it was last reported failed and has
+    not been reported done since; what was taken back before counts as well."""
+    given = failed = 0
+    reversed_done = 0
+    for entry in state.entries:
+        if entry.remedy != name:
+            continue
+        if entry.movement is Movement.POST:
+            given += entry.minor
+        elif entry.movement is Movement.FAIL:
+            failed = given
+        elif entry.movement is Movement.FULFIL:
+            failed = reversed_done
+        elif entry.movement is Movement.REVERSE:
+            reversed_done += entry.minor
+    return failed
 
 
 def moved(state: GrantState, move: str, draw: st.DrawFn, now: datetime) -> tuple[Entry, ...]:

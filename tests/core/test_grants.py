@@ -607,3 +607,25 @@ def test_a_reversal_beside_an_open_reserve_frees_only_lines_that_money_was_given
     state = after(state, fulfilled(state, "refund", False, LATER))
     moved = reversed_(state, None, 50, LATER)
     assert back(state, moved) == [("1", -50)]
+
+
+def test_a_failure_covers_what_was_given_by_then_and_not_what_is_approved_later() -> None:
+    state = grant(taken("refund", 1000, 1500, on(l1=1000), on(l2=1500)))
+    state = after(state, fulfilled(state, "refund", False, LATER))
+    state = after(state, approved(state, LATER, None))
+    assert state.remedies["refund"].usable == 1000
+    with pytest.raises(ImpossibleMoveError) as error:
+        reversed_(state, None, 1001, LATER)
+    assert refusal(error) == "NOT_REVERSIBLE"
+    # It frees the lines that it was given on, and the headroom of its own window.
+    moved = reversed_(state, None, None, LATER)
+    assert [(each.minor, each.counted_at) for each in moved] == [(1000, NOW)]
+    assert back(state, moved) == [("1", -1000)]
+    state = after(state, moved)
+    assert state.remedies["refund"].usable == 0
+    # Reported failed as well, the rest can be taken back too; reported done, it can't.
+    failed = after(state, fulfilled(state, "refund", False, LATER))
+    assert back(failed, reversed_(failed, None, None, LATER)) == [("2", -1500)]
+    done = after(failed, fulfilled(failed, "refund", True, LATER))
+    with pytest.raises(ImpossibleMoveError):
+        reversed_(done, None, None, LATER)

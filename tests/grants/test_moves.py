@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from policy_engine.usecases.due import settle_due
 from policy_engine.usecases.sweeping import Sweeper
@@ -352,3 +353,30 @@ def test_a_failure_needs_no_reference_of_the_shops(shop: Shop) -> None:
     failed = shop.move(shop.settle, grant, "fulfilments", remedy="coupon", status="failed")
     assert failed.status_code == 201
     assert failed.json["remedies"][0]["fulfilment"] == {"status": "failed", "external_ref": None}
+
+
+def test_what_is_approved_after_a_failure_has_not_failed(shop_on_both: Shop) -> None:
+    shop = shop_on_both
+    grant = shop.granted(shop.agent, "broken/refund", **BROKEN)
+    assert (grant["granted"], grant["pending"]) == (money("300.00"), money("500.00"))
+    shop.move(shop.settle, grant, "fulfilments", remedy="refund", status="failed")
+    finance = person(shop.api, "F-1", "finance", "approve", client="finance")
+    approved = shop.approve(finance, grant).json
+    assert (approved["granted"], approved["redeemed"]) == (money("800.00"), money("500.00"))
+
+    def viewed() -> tuple[int, ...]:
+        """As tools that read SQL see it."""
+        query = text(
+            "SELECT granted_minor, redeemed_minor, reversed_minor, outstanding_minor "
+            "FROM v_grant_remedies WHERE grant_id = :grant"
+        )
+        with shop.api.services.ledger._database.engine.connect() as connection:
+            return tuple(connection.execute(query, {"grant": grant["grant_id"]}).one())
+
+    assert viewed() == (80000, 50000, 0, 30000)
+    words = {"amount": money("300.01"), "reason": "r"}
+    assert shop.move(shop.settle, grant, "reversals", **words).status_code == 409
+    back = shop.move(shop.settle, grant, "reversals", reason="r").json
+    assert (back["reversed"], back["redeemed"]) == (money("300.00"), money("500.00"))
+    assert viewed() == (80000, 50000, 30000, 0)
+    shop.check()

@@ -34,7 +34,8 @@ def ledger_totals(states: Iterable[tuple[str, GrantState]]) -> dict[str, dict[st
     for currency, state in states:
         for each in state.remedies.values():
             later = each.remedy.kind in ("coupon", "store_credit")
-            used = each.redeemed if later else 0 if each.failed else each.granted - each.reversed
+            failed = sum(post.left for post in each.posts if post.failed)
+            used = each.redeemed if later else each.granted - each.reversed - failed
             gone = used + each.reversed + each.expired
             found = (each.granted, each.pending, used, each.reversed, each.expired)
             for name, minor in zip(FIGURES, (*found, each.granted - gone), strict=True):

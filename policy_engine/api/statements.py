@@ -138,7 +138,7 @@ class StatementFactSchema(Answer):
         metadata={"description": "What it was; `{missing}` where there was none."},
     )
     source = _text("Where it came from.", example="asserted")
-    required = _text("What the plan's condition asks of it; null: its amount uses it.", null=True)
+    required = _text("What the plan's and its add-ons' conditions ask of it.", null=True)
 
 
 class StatementDecisionSchema(Answer):

@@ -81,12 +81,12 @@ def _canvas() -> tuple[Any, Any]:
 
 
 def _finish(axes: Any, weeks: Sequence[Mapping[str, Any]], currency: str) -> None:
-    from matplotlib.ticker import StrMethodFormatter
+    from matplotlib.ticker import FuncFormatter
 
     axes.set_xticks(range(len(weeks)), [f"{week['from'][5:]} – {week['to'][5:]}" for week in weeks])
     axes.set_xlim(-0.6, len(weeks) - 0.4)
     axes.set_ylabel(currency)
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda figure, _: f"{figure:,.12g}"))
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)

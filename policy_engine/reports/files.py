@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _CELL_CHARACTERS: Final = 32_767
 _CUT: Final = "… (cut: a cell holds no more; the other formats have it whole)"
 _EXACT_IN_EXCEL: Final = 10**15
 _FORMULA_STARTS: Final = tuple("=+-@\t\r\n＝＋－＠")
+_FORMULA_INSIDE: Final = re.compile(r"([;|\t])( *[=+\-@\t\r\n＝＋－＠])")
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -139,8 +141,10 @@ def _csv_value(column: Column, value: Value) -> str:
 
 def harmless(text: str) -> str:
     """Text that no spreadsheet takes for a formula: an apostrophe goes before what looks like
-    one."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+    one, also behind what separates cells in some places of the world."""
+    words = text.lstrip()
+    inside = text[: len(text) - len(words)] + _FORMULA_INSIDE.sub(r"\1'\2", words)
+    return f"'{inside}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else inside
 
 
 class _Parquet:

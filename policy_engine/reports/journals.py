@@ -117,7 +117,8 @@ class Beancount(JournalFormat):
     def closing(self, closings: Iterable[Closing], until: datetime) -> Iterator[str]:
         for each in closings:
             if each.account in self._opened:
-                owed = f"{format_minor(each.minor, each.currency)} {each.currency}"
+                # To the minor unit: without a tolerance of its own, one more would pass.
+                owed = f"{format_minor(each.minor, each.currency)} ~ 0 {each.currency}"
                 yield f"{self._after(until)} balance {self._account(each.account)}  {owed}"
 
     def _open(self, account: Account, since: datetime) -> Iterator[str]:
@@ -153,7 +154,8 @@ def _component(name: str) -> str:
     shown = "-".join(part.capitalize() for part in re.split("[^A-Za-z0-9]+", name) if part)
     if _PLAIN.fullmatch(name):
         return shown
-    return f"{shown}-X{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    digest = f"X{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{shown}-{digest}" if shown else digest
 
 
 def _quoted(text: str) -> str:

@@ -6,14 +6,22 @@ disagree. Amounts are minor units of the grant's currency.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import orjson
 
-from policy_engine.core.grants import Entry, GrantRemedy, GrantStatus, RemedyState, fold
+from policy_engine.core.decision import Share
+from policy_engine.core.grants import (
+    Entry,
+    GrantRemedy,
+    GrantStatus,
+    Movement,
+    RemedyState,
+    fold,
+)
 from policy_engine.core.money import parse_decimal, tax_inside
 from policy_engine.ledger.grant_shapes import Grant
 from policy_engine.ledger.history import RecordedDecision, RecordedEntry, RecordedGrant
@@ -65,6 +73,8 @@ class Step:
     after: Balance
     status: GrantStatus
     """Of the whole grant, afterwards."""
+    shares: tuple[Share, ...] = ()
+    """Of the post that a reversal takes from, as they were before it."""
 
     @property
     def grant(self) -> Grant:
@@ -89,11 +99,23 @@ def steps(of: RecordedGrant) -> Iterator[Step]:
     remedies = {each.id: each for each in grant.remedies}
     entries = [each.entry for each in of.entries]
     before = dict.fromkeys(remedies, NOTHING)
+    shares: dict[int, tuple[Share, ...]] = {}
     for position, entry in enumerate(entries):
         state = fold(grant.remedies, entries[: position + 1], grant.pending_until)
-        after = balance(state.remedies[entry.remedy])
-        yield Step(of, position, remedies[entry.remedy], before[entry.remedy], after, state.status)
+        remedy = state.remedies[entry.remedy]
+        after = balance(remedy)
+        taken_from = shares.get(-1 if entry.against is None else entry.against, ())
+        yield Step(
+            of,
+            position,
+            remedies[entry.remedy],
+            before[entry.remedy],
+            after,
+            state.status,
+            taken_from,
+        )
         before[entry.remedy] = after
+        shares.update((post.position, post.shares) for post in remedy.posts)
 
 
 class Decided:
@@ -128,13 +150,23 @@ class Decided:
         lines = self.record["request"]["order"].get("lines") or ()
         return {line["id"]: line["tax_rate"] for line in lines if line.get("tax_rate")}
 
-    def tax(self, entry: Entry) -> int | None:
-        """The tax inside what an entry moves on lines; None unless every line has a rate."""
-        rates = [self._rates.get(share.line or "") for share in entry.shares]
+    def tax(self, step: Step) -> int | None:
+        """The tax inside what an entry moves on lines; None unless every line has a rate. Of a
+        reversal, by how much less is left inside: so all of them add up to what was given."""
+        entry = step.entry
+        if entry.movement is not Movement.REVERSE:
+            return self._tax_inside(entry.shares)
+        gone = {share.line: share.minor for share in entry.shares}
+        left = [Share(each.line, each.minor - gone.get(each.line, 0)) for each in step.shares]
+        before, after = self._tax_inside(step.shares), self._tax_inside(left)
+        return None if before is None or after is None else before - after
+
+    def _tax_inside(self, shares: Sequence[Share]) -> int | None:
+        rates = [self._rates.get(share.line or "") for share in shares]
         if not rates or None in rates:
             return None
         return sum(
             tax_inside(share.minor, parse_decimal(rate))
-            for share, rate in zip(entry.shares, rates, strict=True)
+            for share, rate in zip(shares, rates, strict=True)
             if rate is not None
         )

@@ -157,7 +157,7 @@ def movement_row(step: Step, decided: Decided, wordings: Wordings) -> Row:
     """An entry of a grant, with where its remedy stands afterwards."""
     grant, entry, recorded = step.grant, step.entry, step.recorded
     moved = orjson.loads(recorded.content)
-    tax = decided.tax(entry)
+    tax = decided.tax(step)
     minors = {
         "minor": entry.minor,
         "tax_minor": tax,

@@ -180,7 +180,7 @@ def month_report(services: Services, first: date, after: date, zone: tzinfo) -> 
     """
     now = services.ledger.now()
     span = Span(first, after, zone)
-    pages = _Pages(span, Wordings(services.library))
+    pages = _Pages(span, min(now, span.until), Wordings(services.library))
     for decision in services.ledger.history.decisions(span.since, span.until):
         pages.decided(Decided(decision))
     for grant in services.ledger.history.grants(span.until):
@@ -201,8 +201,10 @@ def month_report(services: Services, first: date, after: date, zone: tzinfo) -> 
 class _Pages:
     """What the pass over the ledger has counted so far."""
 
-    def __init__(self, span: Span, wordings: Wordings) -> None:
+    def __init__(self, span: Span, as_of: datetime, wordings: Wordings) -> None:
         self._span = span
+        self._as_of = as_of
+        """The end of the time, or now while it isn't over."""
         self._wordings = wordings
         self._currencies: dict[str, _Currency] = defaultdict(lambda: _Currency(span))
         self._outcomes: Counter[str] = Counter()
@@ -240,7 +242,7 @@ class _Pages:
         for remedy, each in state.remedies.items():
             owed = balance(each).outstanding
             if owed and each.granted_at is not None:
-                currency.owe(owed, self._span.until - each.granted_at, keys[remedy])
+                currency.owe(owed, self._as_of - each.granted_at, keys[remedy])
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -6,7 +6,7 @@ then, caps stand as they stood.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
@@ -27,7 +27,7 @@ from policy_engine.usecases.accounts import (
 )
 from policy_engine.usecases.errors import UseCaseError
 from policy_engine.usecases.services import Services
-from policy_engine.usecases.wordings import Wordings
+from policy_engine.usecases.wordings import Rule, Wordings
 from policy_engine.wire.decisions import money_body
 
 Json = dict[str, Any]
@@ -126,7 +126,7 @@ class _Writing:
             },
             "allowed_by": list(self._allowed_by(of)),
             "rules": [rule.body for rule in rules],
-            "facts": _facts(decided, grant.plan, {name for rule in rules for name in rule.facts}),
+            "facts": _facts(decided, grant.plan, rules),
             "decision": _decision(decided, grant.plan),
             "moves": [self._move(of, moved) for moved in _by_record(of.entries)],
         }
@@ -196,17 +196,22 @@ def _figures(balance: Balance, currency: str) -> Json:
     return {name: money_body(getattr(balance, name), currency) for name in FIGURES}
 
 
-def _facts(decided: Decided, plan: str, computed_from: set[str]) -> list[Json]:
-    """What the plan's conditions saw and what its amounts come from, with where that came from."""
-    offered = _plan(decided, plan)
-    seen = {each["fact"]: each for each in offered["because"]}
-    wanted = seen.keys() | computed_from
+def _facts(decided: Decided, plan: str, rules: Iterable[Rule]) -> list[Json]:
+    """What the conditions of the plan and its add-ons saw and what their amounts come from, with
+    where that came from."""
+    required: dict[str, list[str]] = {}
+    own = [(each["fact"], each["required"]) for each in _plan(decided, plan)["because"]]
+    for fact, asked in (*own, *(each for rule in rules for each in rule.seen)):
+        texts = required.setdefault(fact, [])
+        if asked not in texts:
+            texts.append(asked)
+    wanted = required.keys() | {name for rule in rules for name in rule.facts}
     return [
         {
             "fact": each["fact"],
             "value": each["value"],
             "source": each["source"],
-            "required": seen[each["fact"]]["required"] if each["fact"] in seen else None,
+            "required": ", ".join(required[each["fact"]]) if each["fact"] in required else None,
         }
         for each in decided.evaluation["facts"]
         if each["fact"] in wanted

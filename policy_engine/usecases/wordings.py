@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from policy_engine.core.conditions import comparisons
 from policy_engine.core.policy import (
     AddOn,
     DateBy,
@@ -34,6 +35,8 @@ class Rule:
     body: dict[str, Any]
     facts: frozenset[str]
     """What its amounts are computed from."""
+    seen: tuple[tuple[str, str], ...] = ()
+    """(fact, what is required of it) of an add-on's condition, as the record's trace says it."""
 
 
 class Wordings:
@@ -87,7 +90,12 @@ class Wordings:
             "revision": revision,
         }
         facts = (name for remedy in found.remedies for name in _facts_of(remedy))
-        return Rule(body, frozenset(facts))
+        added = isinstance(found, AddOn)
+        seen = (
+            (each.fact, each.required(decided.currency))
+            for each in (comparisons(found.when) if added else ())
+        )
+        return Rule(body, frozenset(facts), tuple(seen))
 
 
 def _plan_or_add_on(policy: Policy, name: str) -> Plan | AddOn | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date
@@ -19,7 +20,7 @@ from beancount import loader
 from policy_engine.core.grants import GrantState, fold
 from policy_engine.reports.exports import write_folder
 from policy_engine.reports.files import FORMATS
-from policy_engine.reports.journals import JOURNALS
+from policy_engine.reports.journals import JOURNALS, _component
 from policy_engine.usecases import journal
 from policy_engine.usecases.export_rows import MOVEMENTS
 from policy_engine.usecases.reporting import month_report
@@ -191,9 +192,18 @@ def test_beancount_finds_no_fault_in_the_journal(
     assert " balance Liabilities:Compensation:Coupon  -" in file.read_text()
     assert _bean_check(file) == ""
 
-    liability = "Liabilities:Compensation:Coupon  -"
-    file.write_text(file.read_text().replace(liability, f"{liability}1", 1))
-    assert "not balance" in _bean_check(file)
+    # One minor unit is enough.
+    closing = re.search(r"(balance Liabilities:Compensation:Coupon  )(-[0-9.]+)", file.read_text())
+    assert closing is not None
+    other = Decimal(closing[2]) - Decimal(1).scaleb(Decimal(closing[2]).as_tuple().exponent)  # type: ignore[arg-type]
+    file.write_text(file.read_text().replace(closing[0], f"{closing[1]}{other}", 1))
+    assert "Balance failed" in _bean_check(file)
+
+
+@pytest.mark.parametrize("name", ["_", "-", "_._", "late_parcel", "9"])
+def test_every_policy_has_a_name_that_beancount_takes(name: str) -> None:
+    account = _component(name)
+    assert re.fullmatch("[A-Z0-9][A-Za-z0-9-]*", account)
 
 
 def test_the_hledger_journal_balances_and_comes_to_its_closings(quarter: Quarter) -> None:

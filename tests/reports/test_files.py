@@ -64,6 +64,20 @@ def test_no_cell_of_a_csv_file_is_a_formula(formula: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("H1;=1+1;", "H1;'=1+1;"),
+        ("H1; =1+1", "H1;' =1+1"),
+        ("a\t@b", "a\t'@b"),
+        ("a|-1;+2", "a|'-1;'+2"),
+        ("=1;=1", "'=1;'=1"),
+    ],
+)
+def test_no_part_of_a_cell_is_a_formula_where_other_signs_part_cells(text: str, cell: str) -> None:
+    assert harmless(text) == cell
+
+
+@pytest.mark.parametrize(
     "plain", ["SO-1", "订单-1", "1=1", "a@b", "", "'quoted", 'with "quotes", and more']
 )
 def test_other_text_is_left_as_it_is(plain: str) -> None:

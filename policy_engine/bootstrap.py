@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from flask import Flask
@@ -70,8 +71,17 @@ def open_log(settings: Settings, ledger: Ledger, by: str) -> SigningKey:
     path = settings.log_key_path
     if path is None:
         return ledger.log.open_with(instance_secret(settings), by)
-    secret = InstanceSecret.from_file(path, create=ledger.log.key() is None)
-    return ledger.log.open_with(secret, by)
+    return ledger.log.open_with(_log_secret(path, create=ledger.log.key() is None), by)
+
+
+def check_log_key(settings: Settings, ledger: Ledger) -> None:
+    """SecretError unless the log's key is at hand and the one that the log is signed with."""
+    path = settings.log_key_path
+    ledger.log.expect(instance_secret(settings) if path is None else _log_secret(path))
+
+
+def _log_secret(path: Path, *, create: bool = False) -> InstanceSecret:
+    return InstanceSecret.from_file(path, create=create, what="log's key")
 
 
 def watch_log(settings: Settings, ledger: Ledger) -> None:

@@ -196,7 +196,7 @@ def read_settings() -> Settings:
         ),
         database_timeout=read(_duration(env), "database_timeout", plain.database_timeout),
         secret_key=read(env.str, "secret_key", None, validate=_long_enough),
-        secret_key_file=read(env.path, "secret_key_file", None),
+        secret_key_file=read(env.path, "secret_key_file", None, validate=_named),
         pack_dir=read(env.path, "pack_dir", None, validate=_folder),
         pack_poll=read(_duration(env), "pack_poll", plain.pack_poll),
         require_registered_orders=read(
@@ -238,9 +238,9 @@ def read_settings() -> Settings:
             "idempotency_kept_for",
             plain.idempotency_kept_for,
         ),
-        log_key_file=read(env.path, "log_key_file", None),
+        log_key_file=read(env.path, "log_key_file", None, validate=_named),
         log_every=read(_duration(env), "log_every", plain.log_every),
-        checkpoint_file=read(env.path, "checkpoint_file", None),
+        checkpoint_file=read(env.path, "checkpoint_file", None, validate=_named),
         jwt=_read_jwt(env, read, problems),
     )
     if problems:
@@ -331,6 +331,12 @@ def _duration(
 def _not_empty(text: str) -> None:
     if not text.strip():
         raise ValueError("it is empty; set a value or remove the variable")
+
+
+def _named(path: Path) -> None:
+    # An empty variable is the path `.`.
+    if path == Path():
+        raise ValueError("it names no file; set a path or remove the variable")
 
 
 def _long_enough(text: str) -> None:

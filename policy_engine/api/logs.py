@@ -144,6 +144,7 @@ def end(response: Response) -> Response:
         "client": principal.client if principal else None,
         "credential": principal.credential if principal else None,
         "code": noted.get("problem_code"),
+        "because": noted.get("because"),
         "decision_id": decision_id,
         # Of a batch: a single decision is named above.
         "decision_ids": None if decision_id else noted.get("decision_ids"),
@@ -152,6 +153,11 @@ def end(response: Response) -> Response:
     }
     log.info("request", **{name: value for name, value in line.items() if value is not None})
     return response
+
+
+def because(text: str) -> None:
+    """Why this request can't be served: for the operator, since the caller isn't told."""
+    g.because = text
 
 
 def refused_credential(because: str) -> None:

@@ -133,6 +133,7 @@ def problem_of(error: Exception) -> Problem | None:
 def _of_ledger(error: Exception) -> Problem | None:
     match error:
         case ledger_errors.UnavailableError():
+            logs.because(error.told)
             return _later(503, "UNAVAILABLE", str(error), error.retry_after_seconds)
         case ledger_errors.StillRunningError():
             return _later(409, "IDEMPOTENCY_KEY_RUNNING", str(error), error.retry_after_seconds)

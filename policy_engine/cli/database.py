@@ -57,7 +57,7 @@ def failures_told() -> Iterator[None]:
         ) from error
     except UnavailableError as error:
         raise CommandError(
-            str(error), "check POLICY_ENGINE_DATABASE_URL; `policy-engine doctor` looks closer"
+            error.told, "check POLICY_ENGINE_DATABASE_URL; `policy-engine doctor` looks closer"
         ) from error
     except (IdempotencyMismatchError, StillRunningError) as error:
         raise CommandError(str(error)) from error

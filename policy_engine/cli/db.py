@@ -7,6 +7,7 @@ import click
 from policy_engine import bootstrap
 from policy_engine.cli.database import opened_ledger, settings
 from policy_engine.cli.frame import show_json, verb
+from policy_engine.ledger.errors import SchemaError
 
 
 @click.group(epilog="\b\nExample:\n  policy-engine db upgrade")
@@ -21,8 +22,16 @@ def upgrade(output: str) -> None:
     A new database also gets a secret key: keep a copy of it apart from the database, for
     without it no customer and no personal part can be read. Likewise the key that signs the log.
     """
+    path = settings().secret_path
+    made = path is not None and not path.exists()
     with opened_ledger(create_secret=True) as ledger:
-        ledger.upgrade()
+        try:
+            ledger.upgrade()
+        except SchemaError:
+            # It belongs to nothing: the database is of another secret, or of a newer release.
+            if made and path is not None:
+                path.unlink()
+            raise
         bootstrap.watch_log(settings(), ledger)
         bootstrap.open_log(settings(), ledger, by="db upgrade")
     _tell("the database is up to date", output)

@@ -8,10 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from time import time
 
+from policy_engine import bootstrap
 from policy_engine.cli.doctor_findings import Finding, Patient, State
 from policy_engine.core.grants import GrantStatus
 from policy_engine.core.times import format_duration
-from policy_engine.ledger.errors import LedgerError
+from policy_engine.ledger.errors import LedgerError, SecretError
 from policy_engine.ledger.grant_shapes import GrantFilter, GrantView
 from policy_engine.ledger.log.notes import NoteError
 from policy_engine.ledger.log.outside import CheckpointFile
@@ -86,13 +87,21 @@ def _age(path: Path) -> str:
 def check_log_key(patient: Patient) -> Iterator[Finding]:
     path = patient.settings.log_key_path
     ledger = patient.upgraded
-    if path is None or ledger is None:
+    if ledger is None:
         return
-    if not path.exists():
-        opened = ledger.log.key() is not None
-        state = State.WRONG if opened else State.WARNING
-        advice = "restore it from a backup" if opened else "run `policy-engine db upgrade`"
-        yield Finding("log key", state, f"no `{path}`", advice)
+    if ledger.log.key() is None:
+        advice = "run `policy-engine db upgrade`"
+        yield Finding("log key", State.WARNING, "the log has no key yet", advice)
+        return
+    try:
+        bootstrap.check_log_key(patient.settings, ledger)
+    except SecretError as error:
+        text, _, advice = str(error).partition("; ")
+        yield Finding("log key", State.WRONG, text, advice)
+        return
+    if path is None:
+        detail = "derived from the secret key, and the one that the log is signed with"
+        yield Finding("log key", State.OK, detail)
     elif stat.S_IMODE(path.stat().st_mode) & 0o077:
         yield Finding("log key", State.WRONG, f"others can read `{path}`", f"chmod 600 {path}")
     else:

@@ -15,7 +15,7 @@ from policy_engine.cli.doctor_findings import Finding, Patient, State
 from policy_engine.core.times import format_timestamp
 from policy_engine.ledger.server import Server
 from policy_engine.ledger.shapes import Credential
-from policy_engine.usecases.tokens import published_keys
+from policy_engine.usecases.tokens import fits, published_keys
 
 _MEGABYTE = 10**6
 _LITTLE_SPACE_BYTES = 1000 * _MEGABYTE
@@ -130,10 +130,12 @@ def check_keys(patient: Patient) -> Iterator[Finding]:
     well = True
     for each in valid:
         ends, named = each.terms.expires_at, f"key {each.id} of `{each.terms.client}`"
-        if each.created_by == BY_DEVELOPMENT and not patient.settings.embedded_database:
+        if each.created_by == BY_DEVELOPMENT:
             well = False
+            # On a file of this machine it may be development that goes on.
+            state = State.WARNING if patient.settings.embedded_database else State.WRONG
             detail = f"{named} may do anything; `serve --dev` made it"
-            yield Finding("keys", State.WRONG, detail, f"policy-engine keys revoke {each.id}")
+            yield Finding("keys", state, detail, f"policy-engine keys revoke {each.id}")
         if ends is not None and ends < now + _SOON:
             well = False
             detail = f"{named} ends at {format_timestamp(ends.replace(microsecond=0))}"
@@ -151,16 +153,19 @@ def check_issuer(patient: Patient) -> Iterator[Finding]:
     place = jwt.jwks_url or jwt.jwks_file
     advice = "see that it is reachable from here and holds a JWKS with public keys"
     try:
-        count = len(published_keys(jwt))
+        found = published_keys(jwt)
     except (OSError, ValueError) as error:
-        detail = f"can't read keys from `{place}` ({type(error).__name__})"
+        why = getattr(error, "strerror", None) or type(error).__name__
+        detail = f"can't read keys from `{place}` ({why})"
         yield Finding("token issuer", State.WRONG, detail, advice)
         return
-    if not count:
-        detail = f"`{place}` has no key that signs: every token is refused"
+    fitting = [key for key in found if any(fits(key, each) for each in jwt.algorithms)]
+    if not fitting:
+        pinned = ", ".join(jwt.algorithms)
+        detail = f"`{place}` has no key that signs by {pinned}: every token is refused"
         yield Finding("token issuer", State.WRONG, detail, advice)
         return
-    yield Finding("token issuer", State.OK, f"{count} keys of `{jwt.issuer}`")
+    yield Finding("token issuer", State.OK, f"{len(fitting)} keys of `{jwt.issuer}`")
 
 
 def _is_valid(credential: Credential, now: datetime) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from policy_engine.cli.doctor_findings import Finding, Patient, State
-from policy_engine.ledger.errors import LedgerError, SchemaError
+from policy_engine.ledger.errors import LedgerError, SchemaError, UnavailableError
 from policy_engine.packs.files import PackFiles, PackFilesError
 from policy_engine.packs.loading import load
 from policy_engine.packs.problems import Code, Severity
@@ -61,7 +61,10 @@ def check_database(patient: Patient) -> Iterator[Finding]:
         patient.ledger.ping()
     except LedgerError as error:
         advice = "start it, and check POLICY_ENGINE_DATABASE_URL and the network"
-        yield Finding("database", State.WRONG, str(error), advice)
+        if patient.settings.embedded_database:
+            advice = "check POLICY_ENGINE_DATABASE_URL, the folder's rights and the disk"
+        told = error.told if isinstance(error, UnavailableError) else str(error)
+        yield Finding("database", State.WRONG, told, advice)
         return
     yield Finding("database", State.OK, f"{kind} answers")
 

@@ -18,6 +18,12 @@ class UnavailableError(LedgerError):
         super().__init__(detail)
         self.retry_after_seconds = retry_after_seconds
 
+    @property
+    def told(self) -> str:
+        """What it says, and what the driver said: for whoever runs the service, not for callers."""
+        said = str(getattr(self.__cause__, "orig", None) or "").strip().splitlines()
+        return f"{self} ({said[0]})" if said else str(self)
+
 
 class UntrustedLogError(UnavailableError):
     """The log in the database is not the one that a checkpoint held outside it speaks of.

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, insert, inspect, text
 from policy_engine import resources
 from policy_engine.ledger.database import Database, failures_told
 from policy_engine.ledger.ids import new_id
-from policy_engine.ledger.schema import check_secret
+from policy_engine.ledger.schema import check_known, check_secret
 from policy_engine.ledger.tables import INSTANCE
 
 # Two nodes may start at once after a release; the second finds the work done.
@@ -27,6 +27,7 @@ def upgrade(database: Database, fingerprint: str, revision: str = "head") -> Non
     with failures_told(), _alone(database.engine) as connection:
         present = inspect(connection).has_table(INSTANCE.name)
         if present:
+            check_known(connection)
             check_secret(connection, fingerprint)
         command.upgrade(_config(connection), revision)
         if not present and inspect(connection).has_table(INSTANCE.name):

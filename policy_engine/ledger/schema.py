@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import Connection, inspect, select, text
+from sqlalchemy.exc import ProgrammingError
 
 from policy_engine.ledger.errors import SchemaError
 from policy_engine.ledger.tables import INSTANCE
@@ -15,6 +16,7 @@ from policy_engine.ledger.tables import INSTANCE
 HEAD: Final = "0007"
 """The newest of the migrations. They are numbered in their order."""
 _UPGRADE: Final = "run `policy-engine db upgrade`"
+_NO_PRIVILEGE: Final = "42501"
 _VERSION: Final = text("SELECT version_num FROM alembic_version")
 
 
@@ -27,19 +29,34 @@ def check(connection: Connection, fingerprint: str) -> None:
         raise SchemaError(
             f"the database is at revision `{current}`, this release needs `{HEAD}`; {_UPGRADE}"
         )
-    if current > HEAD:
+    check_known(connection)
+    check_secret(connection, fingerprint)
+
+
+def check_known(connection: Connection) -> None:
+    """SchemaError where a newer release has upgraded the database."""
+    current = _current(connection)
+    if current is not None and current > HEAD:
         raise SchemaError(
             f"the database is at revision `{current}`, which is newer than this release; "
             "run the release that upgraded it"
         )
-    check_secret(connection, fingerprint)
 
 
 def _current(connection: Connection) -> str | None:
     """The revision that Alembic has noted."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.execute(_VERSION).scalar()
+    try:
+        return connection.execute(_VERSION).scalar()
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != _NO_PRIVILEGE:
+            raise
+        role = connection.engine.url.username
+        raise SchemaError(
+            "the database's role may not read it; as the owner: "
+            f"SELECT policy_engine_grant_application('{role}')"
+        ) from error
 
 
 def check_secret(connection: Connection, fingerprint: str) -> None:

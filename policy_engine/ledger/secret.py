@@ -31,21 +31,35 @@ class InstanceSecret:
         self._remembered = lru_cache(maxsize=4096)(self._pseudonym)
 
     @classmethod
-    def from_file(cls, path: Path, *, create: bool = False) -> InstanceSecret:
+    def from_file(
+        cls, path: Path, *, create: bool = False, what: str = "secret key"
+    ) -> InstanceSecret:
         """Reads the secret from `path`; with `create`, makes one there if the file is missing.
 
-        A new file can be read by its owner alone. Raises SecretError.
+        A new file can be read by its owner alone. Raises SecretError, which calls it `what`.
         """
         try:
             if create and not path.exists():
                 _write_new(path)
-            text = path.read_text("ascii").strip()
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise SecretError(
-                f"can't read the secret key from `{path}` ({error}); restore it from a backup, "
-                "or run `policy-engine db upgrade` to set up a new database"
+                f"can't make the {what} `{path}` ({error.strerror}); let the service's user "
+                "write its folder"
             ) from error
-        return cls(text)
+        try:
+            return cls(path.read_text("ascii").strip())
+        except FileNotFoundError as error:
+            raise SecretError(
+                f"there is no {what} `{path}`; restore it from a backup, or run "
+                "`policy-engine db upgrade` to set up a new database"
+            ) from error
+        except OSError as error:
+            raise SecretError(
+                f"can't read the {what} `{path}` ({error.strerror}); let the service's user read "
+                "that file"
+            ) from error
+        except (ValueError, SecretError) as error:
+            raise SecretError(f"`{path}` holds no {what}; restore it from a backup") from error
 
     def key(self, purpose: str) -> bytes:
         """32 bytes for one purpose; keys of two purposes tell nothing of each other."""

@@ -63,8 +63,13 @@ class PackFollower:
         self._threads.append(thread)
 
     def _poll(self) -> None:
+        told = self._services.packs.state
         while not self._stop.wait(self._every.total_seconds()):
             self._follow()
+            # A candidate that was refused over HTTP changes nothing else.
+            if self._services.packs.state != told:
+                told = self._services.packs.state
+                self._tell(told)
 
     def _watch(self) -> None:
         assert self._folder is not None

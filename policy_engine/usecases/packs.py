@@ -25,7 +25,8 @@ class PackRefusedError(UseCaseError):
 
     def __init__(self, revision: str, problems: tuple[Problem, ...]) -> None:
         errors = sum(problem.severity is Severity.ERROR for problem in problems)
-        super().__init__("PACK_HAS_ERRORS", f"the pack has {errors} errors; see `problems`")
+        count = "1 error" if errors == 1 else f"{errors} errors"
+        super().__init__("PACK_HAS_ERRORS", f"the pack has {count}; see `problems`")
         self.revision = revision
         self.problems = problems
 

@@ -149,6 +149,12 @@ def published_keys(settings: JwtSettings) -> tuple[Jwk, ...]:
         raise OSError(str(error)) from error
 
 
+def fits(key: Jwk, algorithm: str) -> bool:
+    """Is the key of the kind that the algorithm signs with?"""
+    kinds = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
+    return kinds.get(algorithm[:2]) == key.get("kty") and key.get("alg", algorithm) == algorithm
+
+
 def _signing_keys(document: object) -> tuple[Jwk, ...]:
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list):

@@ -195,6 +195,23 @@ def test_an_active_pack_that_cant_be_loaded_here_stops_all_deciding(api: Api) ->
     assert api.decide(key).status_code == 201
 
 
+def test_a_candidate_that_is_refused_over_http_is_told_to_whoever_watches(api: Api) -> None:
+    told: list[int] = []
+    follower = PackFollower(
+        api.services, timedelta(milliseconds=20), lambda state: told.append(state.failures)
+    )
+    follower.start()
+    try:
+        key = api.key("packs")
+        api.send("POST", "/v1/packs/activate", key, json={"files": BROKEN})
+        wait_until(lambda: told[-1] == 1)
+        api.send("POST", "/v1/packs/activate", key, json={"files": BROKEN})
+        wait_until(lambda: told[-1] == 2)
+    finally:
+        follower.stop()
+    assert told == [0, 1, 2]
+
+
 def test_a_folder_is_followed_and_a_bad_change_keeps_the_last_good(
     api: Api, tmp_path: Path
 ) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -279,3 +281,46 @@ def test_a_database_that_does_not_answer_is_told(run: Run, monkeypatch: pytest.M
     assert "Traceback" not in result.stderr
     code, found = findings(run)
     assert (code, found["database"][0]) == (1, "wrong")
+
+
+@pytest.mark.postgres
+def test_an_upgrade_that_is_refused_leaves_no_secret_behind(
+    run: Run, empty_postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", empty_postgres_url)
+    files = [tmp_path / "one" / "secret.key", tmp_path / "other" / "secret.key"]
+    results = []
+    for file in files:
+        monkeypatch.setenv("POLICY_ENGINE_SECRET_KEY_FILE", str(file))
+        results.append(run("db", "upgrade"))
+    assert [each.exit_code for each in results] == [0, 1]
+    assert "another secret key" in results[1].stderr
+    assert [file.exists() for file in files] == [True, False]
+
+
+def test_a_database_of_a_newer_release_is_not_upgraded(run: Run, embedded: Path) -> None:
+    assert run("db", "upgrade").exit_code == 0
+    with closing(sqlite3.connect(embedded)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    result = run("db", "upgrade")
+    assert (result.exit_code, "newer than this release" in result.stderr) == (1, True)
+
+
+def test_a_secret_that_is_lost_or_none_is_told_as_what_it_is(
+    run: Run, embedded: Path, tmp_path: Path
+) -> None:
+    assert run("db", "upgrade").exit_code == 0
+    key = Path(f"{embedded}.key")
+    right = key.read_text()
+    for write, words in (
+        (lambda: key.write_text("short"), "holds no secret key"),
+        (lambda: (key.unlink(), key.mkdir()), "can't read the secret key"),
+        (key.rmdir, "there is no secret key"),
+    ):
+        write()
+        result = run("keys", "list")
+        assert (result.exit_code, words in result.stderr) == (1, True), result.stderr
+    key.write_text(right)
+    Path(f"{embedded}.key.log").write_text("short")
+    assert "holds no log's key" in run("db", "upgrade").stderr

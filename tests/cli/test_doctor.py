@@ -132,6 +132,28 @@ def test_a_lost_key_of_the_log_is_wrong(service: Path, look: Look) -> None:
     assert "restore it from a backup" in found["log key"][1]
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("garbage", "holds no log's key"), ("0" * 64, "signed with another key")],
+)
+def test_a_key_that_the_log_is_not_signed_with_is_wrong(
+    service: Path, look: Look, content: str, words: str
+) -> None:
+    Path(f"{service}.key.log").write_text(content)
+    _, found = look()
+    assert found["log key"][0] == "wrong"
+    assert words in found["log key"][1]
+
+
+def test_a_secret_that_was_moved_into_the_environment_has_another_key_of_the_log(
+    service: Path, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLICY_ENGINE_SECRET_KEY", Path(f"{service}.key").read_text().strip())
+    assert look()[1]["log key"][0] == "wrong"
+    monkeypatch.setenv("POLICY_ENGINE_LOG_KEY_FILE", f"{service}.key.log")
+    assert look()[1]["log key"][0] == "ok"
+
+
 def test_checkpoints_that_can_not_be_written_are_wrong(
     service: Path, look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +216,15 @@ def test_a_key_of_a_trial_on_a_server_of_the_shop_is_wrong(
     assert "keys revoke" in found["keys"][1]
 
 
+def test_a_key_of_development_on_a_file_of_this_machine_is_a_warning(
+    service: Path, look: Look, run: Run
+) -> None:
+    run("keys", "create", "--client", "development", "--scope", "admin", "--by", "serve --dev")
+    _, found = look()
+    assert found["keys"][0] == "warning"
+    assert "keys revoke" in found["keys"][1]
+
+
 @pytest.fixture
 def issuer(
     service: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -212,6 +243,9 @@ def issuer(
         ({"keys": [{"kty": "RSA", "kid": "1"}]}, "ok", "1 keys"),
         ({"keys": []}, "wrong", "every token is refused"),
         ({"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}, "wrong", "every token is refused"),
+        # By default RS256 and ES256 are accepted.
+        ({"keys": [{"kty": "OKP", "kid": "1"}]}, "wrong", "by RS256, ES256"),
+        ({"keys": [{"kty": "RSA", "alg": "RS512"}]}, "wrong", "by RS256, ES256"),
         (["nothing"], "wrong", "can't read keys"),
     ],
 )
@@ -284,6 +318,30 @@ def test_a_role_that_lacks_rights_is_wrong(
     assert found["database role"][0] == "wrong"
     assert "may not INSERT grant_entry" in found["database role"][1]
     assert f"policy_engine_grant_application('{role}')" in found["database role"][1]
+
+
+@pytest.mark.postgres
+def test_a_role_that_was_granted_nothing_is_told_in_a_line(
+    owned: str, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with application_role(owned, granted=False) as url:
+        monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", url)
+        _, found = look()
+    role = make_url(url).username
+    assert found["migrations"][0] == "wrong"
+    assert f"SELECT policy_engine_grant_application('{role}')" in found["migrations"][1]
+    assert "SELECT alembic" not in str(found)
+
+
+@pytest.mark.postgres
+def test_what_the_driver_says_is_told(
+    owned: str, look: Look, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_url(owned).set(database="not_there").render_as_string(hide_password=False)
+    monkeypatch.setenv("POLICY_ENGINE_DATABASE_URL", other)
+    _, found = look()
+    assert "does not exist" in found["database"][1]
+    assert "does not exist" in run("db", "check").stderr
 
 
 def _plain(url: str) -> str:

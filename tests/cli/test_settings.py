@@ -60,6 +60,8 @@ def test_values_are_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         ("DATABASE_TIMEOUT", "PT0S", "too short"),
         ("IDEMPOTENCY_KEPT_FOR", "PT1H", "too short"),
         ("PACK_DIR", "/no/such/folder", "no folder"),
+        ("CHECKPOINT_FILE", "", "names no file"),
+        ("SECRET_KEY_FILE", ".", "names no file"),
         ("SECRET_KEY", "short", "at least 32 characters"),
         ("DATABASE_URL", " ", "empty"),
         ("LOG_JSON", "perhaps", "POLICY_ENGINE_LOG_JSON"),

@@ -52,12 +52,19 @@ class VerifiableLog(LogBook):
         signing = self._database.read(lambda connection: _signing_key(connection, secret))
         if self.key() is None:
             self._database.write(lambda connection: self._introduce(connection, signing, by))
+        self._expect(signing)
+        return signing
+
+    def expect(self, secret: InstanceSecret) -> None:
+        """SecretError unless the log is signed with the key of this secret; nothing is written."""
+        self._expect(self._database.read(lambda connection: _signing_key(connection, secret)))
+
+    def _expect(self, signing: SigningKey) -> None:
         if str(self.key()) != str(signing.verifier):
             raise SecretError(
                 "the log is signed with another key; restore the file of that one, because "
                 "nobody could trust what this one signs"
             )
-        return signing
 
     def sequencer(self, key: SigningKey) -> Sequencer:
         """What moves waiting records into the log; one at a time gets through."""

@@ -211,12 +211,8 @@ def read_settings() -> Settings:
         queue=read(env.int, "queue", plain.queue, validate=_from(0, 1024)),
         queue_timeout=read(_duration(env), "queue_timeout", plain.queue_timeout),
         connections=read(env.int, "connections", plain.connections, validate=_from(16, 100_000)),
-        idle_timeout=read(
-            _duration(env, at_most=timedelta(hours=1)), "idle_timeout", plain.idle_timeout
-        ),
-        body_timeout=read(
-            _duration(env, at_most=timedelta(hours=1)), "body_timeout", plain.body_timeout
-        ),
+        idle_timeout=read(_duration(env), "idle_timeout", plain.idle_timeout),
+        body_timeout=read(_duration(env), "body_timeout", plain.body_timeout),
         rate_limit=read(env.int, "rate_limit", plain.rate_limit, validate=_from(0, 1_000_000)),
         rate_limit_anonymous=read(
             env.int,
@@ -234,7 +230,7 @@ def read_settings() -> Settings:
         log_json=read(env.bool, "log_json", plain.log_json),
         tracing=read(env.bool, "tracing", plain.tracing),
         idempotency_kept_for=read(
-            _duration(env, at_least=timedelta(days=1)),
+            _duration(env, at_least=timedelta(days=1), at_most=timedelta(days=36_525)),
             "idempotency_kept_for",
             plain.idempotency_kept_for,
         ),
@@ -309,7 +305,7 @@ def _one_line(name: str, error: Exception) -> str:
 def _duration(
     env: Env,
     at_least: timedelta = timedelta(milliseconds=1),
-    at_most: timedelta = timedelta.max,
+    at_most: timedelta = timedelta(hours=1),
 ) -> Callable[..., Any]:
     def parse(name: str, default: timedelta | None) -> timedelta | None:
         text = env.str(name, None)

@@ -58,6 +58,7 @@ def test_values_are_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         ("MATCHER", "drools", "none of auto, rete, interpreter"),
         ("DATABASE_TIMEOUT", "5", "not a duration"),
         ("DATABASE_TIMEOUT", "PT0S", "too short"),
+        ("DATABASE_TIMEOUT", "P400D", "too long"),
         ("IDEMPOTENCY_KEPT_FOR", "PT1H", "too short"),
         ("PACK_DIR", "/no/such/folder", "no folder"),
         ("CHECKPOINT_FILE", "", "names no file"),

@@ -206,22 +206,20 @@ def test_a_key_that_ends_soon_is_a_warning(run: Run, service: Path, look: Look) 
     assert "of `bot` ends at" in found["keys"][1]
 
 
-@pytest.mark.postgres
-def test_a_key_of_a_trial_on_a_server_of_the_shop_is_wrong(
-    owned: str, look: Look, run: Run
+@pytest.mark.parametrize(
+    ("database", "state"),
+    [
+        ("service", "warning"),
+        pytest.param("owned", "wrong", marks=pytest.mark.postgres, id="on a server of the shop"),
+    ],
+)
+def test_a_key_of_a_trial_is_told(
+    request: pytest.FixtureRequest, run: Run, look: Look, database: str, state: str
 ) -> None:
+    request.getfixturevalue(database)
     run("keys", "create", "--client", "development", "--scope", "admin", "--by", "serve --dev")
     _, found = look()
-    assert found["keys"][0] == "wrong"
-    assert "keys revoke" in found["keys"][1]
-
-
-def test_a_key_of_development_on_a_file_of_this_machine_is_a_warning(
-    service: Path, look: Look, run: Run
-) -> None:
-    run("keys", "create", "--client", "development", "--scope", "admin", "--by", "serve --dev")
-    _, found = look()
-    assert found["keys"][0] == "warning"
+    assert found["keys"][0] == state
     assert "keys revoke" in found["keys"][1]
 
 

@@ -29,13 +29,16 @@ def check(connection: Connection, fingerprint: str) -> None:
         raise SchemaError(
             f"the database is at revision `{current}`, this release needs `{HEAD}`; {_UPGRADE}"
         )
-    check_known(connection)
+    _check_known(current)
     check_secret(connection, fingerprint)
 
 
 def check_known(connection: Connection) -> None:
     """SchemaError where a newer release has upgraded the database."""
-    current = _current(connection)
+    _check_known(_current(connection))
+
+
+def _check_known(current: str | None) -> None:
     if current is not None and current > HEAD:
         raise SchemaError(
             f"the database is at revision `{current}`, which is newer than this release; "

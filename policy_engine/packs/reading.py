@@ -281,7 +281,7 @@ def _scalar_value(text: str) -> str | int | bool | _Refused | None:
     if _NUMBER_LIKE.fullmatch(text):
         return _Refused(Code.UNQUOTED_DECIMAL, f"`{shown(text)}` {_how_to_write(text)}")
     if text.lower() in ("null", "true", "false") or _RADIX.fullmatch(text):
-        plain = text.lower() if text.isalpha() else "the number in digits"
+        plain = f"`{text.lower()}`" if text.isalpha() else "the number in digits"
         return _Refused(
             Code.AMBIGUOUS_SCALAR,
             f"`{shown(text)}` may be text or not; write {plain}, or quote it",

@@ -27,7 +27,7 @@ _CELL_CHARACTERS: Final = 32_767
 _CUT: Final = "… (cut: a cell holds no more; the other formats have it whole)"
 _EXACT_IN_EXCEL: Final = 10**15
 _FORMULA_STARTS: Final = tuple("=+-@\t\r\n＝＋－＠")
-_FORMULA_INSIDE: Final = re.compile(r"([;|\t])( *[=+\-@\t\r\n＝＋－＠])")
+_FORMULA_INSIDE: Final = re.compile(rf"([;|\t])( *[{re.escape(''.join(_FORMULA_STARTS))}])")
 _BOM: Final = b"\xef\xbb\xbf"
 
 

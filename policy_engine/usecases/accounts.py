@@ -75,6 +75,8 @@ class Step:
     """Of the whole grant, afterwards."""
     shares: tuple[Share, ...] = ()
     """Of the post that a reversal takes from, as they were before it."""
+    shares_left: tuple[Share, ...] = ()
+    """The same afterwards."""
 
     @property
     def grant(self) -> Grant:
@@ -104,7 +106,8 @@ def steps(of: RecordedGrant) -> Iterator[Step]:
         state = fold(grant.remedies, entries[: position + 1], grant.pending_until)
         remedy = state.remedies[entry.remedy]
         after = balance(remedy)
-        taken_from = shares.get(-1 if entry.against is None else entry.against, ())
+        left = {post.position: post.shares for post in remedy.posts}
+        of_post = -1 if entry.against is None else entry.against
         yield Step(
             of,
             position,
@@ -112,10 +115,11 @@ def steps(of: RecordedGrant) -> Iterator[Step]:
             before[entry.remedy],
             after,
             state.status,
-            taken_from,
+            shares.get(of_post, ()),
+            left.get(of_post, ()),
         )
         before[entry.remedy] = after
-        shares.update((post.position, post.shares) for post in remedy.posts)
+        shares |= left
 
 
 class Decided:
@@ -153,12 +157,9 @@ class Decided:
     def tax(self, step: Step) -> int | None:
         """The tax inside what an entry moves on lines; None unless every line has a rate. Of a
         reversal, by how much less is left inside: so all of them add up to what was given."""
-        entry = step.entry
-        if entry.movement is not Movement.REVERSE:
-            return self._tax_inside(entry.shares)
-        gone = {share.line: share.minor for share in entry.shares}
-        left = [Share(each.line, each.minor - gone.get(each.line, 0)) for each in step.shares]
-        before, after = self._tax_inside(step.shares), self._tax_inside(left)
+        if step.entry.movement is not Movement.REVERSE:
+            return self._tax_inside(step.entry.shares)
+        before, after = self._tax_inside(step.shares), self._tax_inside(step.shares_left)
         return None if before is None or after is None else before - after
 
     def _tax_inside(self, shares: Sequence[Share]) -> int | None:

@@ -39,6 +39,7 @@ class PackFollower:
         self._every = every
         self._tell = told
         self._folder = folder
+        self._shown: PackState | None = None
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -46,7 +47,7 @@ class PackFollower:
         """Take the active pack now, if it can be had, and keep following."""
         self._follow()
         # Also of a pack that this process itself had made the active one before.
-        self._tell(self._services.packs.state)
+        self._show()
         if self._folder is not None:
             self._take_folder(self._folder)
             self._begin("pack-folder", self._watch)
@@ -63,13 +64,10 @@ class PackFollower:
         self._threads.append(thread)
 
     def _poll(self) -> None:
-        told = self._services.packs.state
         while not self._stop.wait(self._every.total_seconds()):
             self._follow()
-            # A candidate that was refused over HTTP changes nothing else.
-            if self._services.packs.state != told:
-                told = self._services.packs.state
-                self._tell(told)
+            # Also of a candidate that was refused over HTTP, which changes nothing else.
+            self._show()
 
     def _watch(self) -> None:
         assert self._folder is not None
@@ -99,7 +97,7 @@ class PackFollower:
         try:
             activated = packs.activate_folder(self._services, folder, by=_BY_FOLDER)
         except packs.PackRefusedError as error:
-            self._tell(self._services.packs.state)
+            self._show()
             log.error(  # noqa: TRY400 -- the problems say it all
                 "pack refused, the last good one stays",
                 revision=error.revision,
@@ -113,9 +111,15 @@ class PackFollower:
             self._changed()
 
     def _changed(self) -> None:
+        self._show()
         state = self._services.packs.state
-        self._tell(state)
         if state.blocked is None:
             log.info("pack in use", revision=state.revision)
         else:
             log.error("pack blocked", because=state.blocked)
+
+    def _show(self) -> None:
+        state = self._services.packs.state
+        if state != self._shown:
+            self._shown = state
+            self._tell(state)

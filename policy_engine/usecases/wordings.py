@@ -36,7 +36,7 @@ class Rule:
     facts: frozenset[str]
     """What its amounts are computed from."""
     seen: tuple[tuple[str, str], ...] = ()
-    """(fact, what is required of it) of an add-on's condition, as the record's trace says it."""
+    """(fact, what is required of it) of an add-on's condition; a plan's stands in its record."""
 
 
 class Wordings:
@@ -90,11 +90,8 @@ class Wordings:
             "revision": revision,
         }
         facts = (name for remedy in found.remedies for name in _facts_of(remedy))
-        added = isinstance(found, AddOn)
-        seen = (
-            (each.fact, each.required(decided.currency))
-            for each in (comparisons(found.when) if added else ())
-        )
+        when = found.when if isinstance(found, AddOn) else None
+        seen = ((each.fact, each.required(decided.currency)) for each in comparisons(when))
         return Rule(body, frozenset(facts), tuple(seen))
 
 

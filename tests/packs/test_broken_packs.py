@@ -161,6 +161,7 @@ def test_who_uses_what_is_broken_elsewhere_is_not_blamed() -> None:
         ),
         (remedy("{kind: gift, amount: {CNY: 12.10}}"), '`12.10` must be quoted; write "12.10"'),
         (remedy("{kind: gift, amount: {CNY: 1e3}}"), "write its digits, or quote it"),
+        (in_plan("fallback: True, remedies: [{kind: keep_item}]"), "write `true`, or quote it"),
         (in_plan("rank: 0x1F, remedies: [{kind: keep_item}]"), "write the number in digits, or"),
         (when("{fact: shipping.delay, over: 5}"), "such as `P5D` or `PT15M`, found the number 5"),
     ],
